@@ -1,0 +1,40 @@
+"""What the doors share: the arguments that every recipe command takes, and how errors end a command."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+
+from hf_fft.errors import HfFftError
+
+
+def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of every command that trains."""
+    parser.add_argument("recipe", help="a recipe file, or the name of one that comes with the library")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="change a value: training.learning_rate=1e-4"
+    )
+    parser.add_argument("--output-dir", help="run folder; runs/NAME if neither this nor the recipe says")
+    parser.add_argument("--overwrite", action="store_true", help="replace what another run left in the run folder")
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="second consent to run a model's own code; the recipe has the first",
+    )
+
+
+def run_door(work: Callable[[], None]) -> int:
+    """Do a command's work and return its exit code; an error of ours is said in words, without a traceback."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("hf_fft").setLevel(logging.INFO)
+    try:
+        work()
+    except HfFftError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return 130
+    return 0

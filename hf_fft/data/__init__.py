@@ -1,0 +1,31 @@
+"""Raw text: data sets in, data sets out.
+
+Any source (Hub, files, wheels) becomes three splits of rows with typed columns, and a report says what is in them.
+Nothing here knows tokens or models.
+"""
+
+from hf_fft.data.columns import numbers, require_columns, require_text
+from hf_fft.data.labels import class_labels, label_columns, label_lists
+from hf_fft.data.report import DataReport, SplitReport, TokenLengths, data_report
+from hf_fft.data.sources import read_source
+from hf_fft.data.splits import Splits, TaskColumns, load_splits
+from hf_fft.data.wheels import fetch, is_wheel_path
+
+__all__ = [
+    "DataReport",
+    "SplitReport",
+    "Splits",
+    "TaskColumns",
+    "TokenLengths",
+    "class_labels",
+    "data_report",
+    "fetch",
+    "is_wheel_path",
+    "label_columns",
+    "label_lists",
+    "load_splits",
+    "numbers",
+    "read_source",
+    "require_columns",
+    "require_text",
+]

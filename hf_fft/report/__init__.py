@@ -1,0 +1,14 @@
+"""How results are shown: tables, pictures and a model card. Draws and writes; computes nothing anew."""
+
+from hf_fft.report.card import model_card
+from hf_fft.report.plots import TrainingVisualizer, write_plots
+from hf_fft.report.table import comparison_markdown, comparison_table, result_table
+
+__all__ = [
+    "TrainingVisualizer",
+    "comparison_markdown",
+    "comparison_table",
+    "model_card",
+    "result_table",
+    "write_plots",
+]

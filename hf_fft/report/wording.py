@@ -1,0 +1,118 @@
+"""How figures, names and places are written, so that tables, pictures and cards say the same thing the same way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_fft.result import Result
+
+MISSING = "–"
+DATA_FILE = re.compile(r"\.(csv|tsv|jsonl?|parquet|txt|conll)(\.(gz|bz2))?$")
+LOCAL_PATH = re.compile(
+    r"(?<![\w/:.<])(?:file://|~|[A-Za-z]:)?[\\/](?:[^\s\\/'\"`,;:]+[\\/])+(?P<last>[^\s\\/'\"`,;:]*)"
+)
+
+
+def score_text(value: float | None) -> str:
+    """Write a score with three decimals; a dash where there is none."""
+    return MISSING if value is None else f"{value:.3f}"
+
+
+def amount_text(value: float) -> str:
+    """Write seconds, MiB or a count: thousands with commas, a decimal only below 100."""
+    return f"{value:,.1f}" if abs(value) < 100 and value != int(value) else f"{value:,.0f}"
+
+
+def share_text(part: float, whole: float) -> str:
+    """Write a share as a percentage that never rounds something to nothing."""
+    if not whole:
+        return MISSING
+    percent = 100 * part / whole
+    return "< 0.1%" if 0 < percent < 0.05 else f"{percent:.1f}%"
+
+
+def primary_name(result: Result) -> str | None:
+    """Return the name of the metric that "best" means in this run; without one, the first that it has."""
+    if result.primary_metric is not None:
+        return result.primary_metric.name
+    return next((name for scores in result.metrics.values() for name in scores), None)
+
+
+def shown_split(results: Iterable[Result], metric: str | None) -> str | None:
+    """Return the split whose scores stand in a table: test where every run has it, otherwise validation."""
+    having = [{split for split, scores in result.metrics.items() if metric in scores} for result in results]
+    shared = set.intersection(*having) if having else set()
+    return next((split for split in ("test", "validation") if split in shared), min(shared, default=None))
+
+
+def rows_in_split(result: Result, split: str) -> int | None:
+    """Return how many rows the data report counts in a split."""
+    splits = result.data.get("splits")
+    report = splits.get(split) if isinstance(splits, dict) else None
+    rows = report.get("rows") if isinstance(report, dict) else None
+    return rows if isinstance(rows, int) else None
+
+
+def learning_rate(result: Result) -> float | None:
+    """Return the learning rate that the recipe names; otherwise the highest that the run reached."""
+    named = result.recipe.training.values().get("learning_rate")
+    reached = [rate for point in result.curves.training for rate in point.learning_rates.values()]
+    return named if isinstance(named, (int, float)) else max(reached, default=None)
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Write names with commas between them, and how many there are beyond the first twenty."""
+    every = list(names)
+    more = f" and {len(every) - most:,} more" if len(every) > most else ""
+    return ", ".join(every[:most]) + more
+
+
+def is_hub_name(name: str) -> bool:
+    """Say whether this is a name on the Hub, and not a local path or a `wheel:` asset."""
+    return (
+        re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None
+        and DATA_FILE.search(name) is None
+        and not Path(name).exists()
+    )
+
+
+def place_text(name: str) -> str:
+    """Return a model's or data set's place without what only this machine knows: of local paths, the last part."""
+    if name.startswith("wheel:") or is_hub_name(name):
+        return name
+    return re.split(r"[\\/]", name.rstrip("\\/"))[-1] or name
+
+
+def without_local_paths(value: Any) -> Any:
+    """Return JSON data whose texts show of every absolute path the last part alone."""
+    if isinstance(value, dict):
+        return {key: without_local_paths(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [without_local_paths(item) for item in value]
+    return LOCAL_PATH.sub(lambda found: found["last"], value) if isinstance(value, str) else value
+
+
+def plain_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table for the terminal: names to the left, figures to the right.
+
+    A row that is shorter than the headings ends with a text that runs across the remaining columns.
+    """
+    full = [row for row in rows if len(row) == len(headings)]
+    widths = [max(len(row[place]) for row in [headings, *full]) for place in range(len(headings))]
+    widths[0] = max([widths[0], *(len(row[0]) for row in rows)])
+    lines = []
+    for row in [headings, ["-" * width for width in widths], *rows]:
+        figures = row[1:] if len(row) < len(headings) else map(str.rjust, row[1:], widths[1:])
+        lines.append("  ".join([row[0].ljust(widths[0]), *figures]).rstrip())
+    return "\n".join(lines)
+
+
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out the same table as Markdown."""
+    filled = [[*row, *[""] * (len(headings) - len(row))] for row in rows]
+    body = [[cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in [headings, *filled]]
+    body.insert(1, [":--", *["--:"] * (len(headings) - 1)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in body)

@@ -1,0 +1,109 @@
+"""Who owns a run folder, and what may happen to what lies in it.
+
+A folder that holds this very run, finished, is left as it is. A folder that holds another run is refused, for somebody may
+want it. A run that failed or was interrupted leaves nothing to protect, so the same recipe starts anew there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hf_fft.errors import HfFftError, RunFolderError
+from hf_fft.recipe import Recipe
+from hf_fft.result.records import Result
+from hf_fft.result.store import LOCK_FILE, PREDICTIONS_FILE, RESULT_FILE, load_result, lock, write_json
+
+RECIPE_FILE = "recipe.json"
+
+OURS = (
+    RECIPE_FILE,
+    RESULT_FILE,
+    PREDICTIONS_FILE,
+    "README.md",
+    "model",
+    "plots",
+    "checkpoints",
+)
+
+
+@contextmanager
+def open_run_folder(folder: Path, recipe: Recipe, *, overwrite: bool = False) -> Iterator[Result | None]:
+    """Own a run folder for a while; give its result if it holds this very run, finished.
+
+    Under torchrun the first process alone owns it, and the others ask nothing.
+
+    Raises:
+        RunFolderError: if another process owns the folder, it holds another run, or it is no run folder at all.
+    """
+    if os.environ.get("RANK", "0") != "0":
+        yield None
+        return
+    created = _topmost_missing(folder)
+    _refuse_foreign(folder, recipe, overwrite=overwrite)
+    with lock(folder):
+        finished = None if overwrite else _finished(folder)
+        if finished is None:
+            _clear(folder)
+            write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json", by_alias=True))
+        try:
+            yield finished
+        except HfFftError:
+            if created is not None and not (folder / RESULT_FILE).exists():
+                shutil.rmtree(created, ignore_errors=True)  # refused before it began: leave no trace
+            raise
+
+
+def failed_result(recipe: Recipe, error: Exception) -> Result:
+    """Return the result of a run that stopped with an error."""
+    return Result(status="failed", recipe=recipe, error=f"{type(error).__name__}: {error}")
+
+
+def _finished(folder: Path) -> Result | None:
+    if not (folder / RESULT_FILE).exists():
+        return None
+    result = load_result(folder)
+    return result if result.status == "finished" else None
+
+
+def _refuse_foreign(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
+    if overwrite or not folder.exists() or all(path.name == LOCK_FILE for path in folder.iterdir()):
+        return
+    if not (folder / RECIPE_FILE).exists():
+        raise RunFolderError(
+            f"{folder} exists and is not a run folder ({RECIPE_FILE} is missing). Choose another --output-dir, or clear it."
+        )
+    if (folder / RESULT_FILE).exists() and _finished(folder) is None:
+        return
+    differing = _differing(json.loads((folder / RECIPE_FILE).read_text()), recipe)
+    if differing:
+        raise RunFolderError(
+            f"{folder} holds a run of another recipe; these differ: {', '.join(differing)}. "
+            "Choose another --output-dir, or pass --overwrite."
+        )
+
+
+def _differing(stored: dict[str, object], recipe: Recipe) -> list[str]:
+    """Name the sections in which a stored recipe differs; where a run is put is not part of what it is."""
+    asked = recipe.model_dump(mode="json", by_alias=True)
+    keys = sorted((set(stored) | set(asked)) - {"output_dir", "$schema"})
+    return [key for key in keys if stored.get(key) != asked.get(key)]
+
+
+def _topmost_missing(folder: Path) -> Path | None:
+    """Return the highest folder that will have to be made for this one, or None if it is there."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    return missing[-1] if missing else None
+
+
+def _clear(folder: Path) -> None:
+    for name in OURS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,108 @@
+"""What stays of a run: predictions, cost, curves, environment, and the result that holds them.
+
+All frozen. `result.json` is a `Result` and nothing else, so that other programs can read it; its keys are an interface.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import Field, JsonValue
+
+from hf_fft.recipe.records import Recipe, Record
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row's gold answer beside the model's: what metrics, `predictions.jsonl` and error analysis all read.
+
+    Attributes:
+        split: The split that the row belongs to.
+        row: Its place in that split, from 0.
+        inputs: The columns that the model read.
+        gold: What the data say: a label, a list of labels, or a number. None where the data do not say.
+        guess: What the model says, in the same form.
+        scores: Probability of each label; empty for regression.
+    """
+
+    split: str
+    row: int
+    inputs: dict[str, Any]
+    gold: Any
+    guess: Any
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Metric(Record):
+    """A metric's name and its direction: what "best" means."""
+
+    name: str
+    greater_is_better: bool = True
+
+
+class Cost(Record):
+    """What a run took. Evaluation and saving are not counted in `train_seconds`."""
+
+    train_seconds: float
+    evaluation_seconds: float
+    peak_mib: float = Field(description="Peak memory above the level before the model was loaded.")
+    trainable_parameters: int
+    total_parameters: int
+    optimizer_steps: int
+    model_mib: float = Field(description="Size of the saved weights.")
+
+
+class TrainingPoint(Record):
+    """One line of the training log."""
+
+    step: int
+    epoch: float
+    loss: float | None
+    grad_norm: float | None = None
+    learning_rates: dict[str, float] = Field({}, description="The rate of every parameter group, head first.")
+
+
+class EvaluationPoint(Record):
+    """One evaluation on the validation split."""
+
+    step: int
+    epoch: float
+    metrics: dict[str, float | None]
+
+
+class Curves(Record):
+    """How the run went."""
+
+    training: tuple[TrainingPoint, ...] = Field((), strict=False)
+    evaluation: tuple[EvaluationPoint, ...] = Field((), strict=False)
+
+
+class Environment(Record):
+    """Where the run was made: what one needs to compare figures."""
+
+    date: str
+    device: str
+    processor: str
+    cores: int
+    memory_gib: float
+    python: str
+    versions: dict[str, str]
+    precision: str
+    processes: int = 1
+
+
+class Result(Record):
+    """A run's outcome: `status` is part of it, so that a failed run is a row like any other."""
+
+    status: Literal["finished", "failed"]
+    recipe: Recipe
+    primary_metric: Metric | None = None
+    metrics: dict[str, dict[str, float | None]] = {}
+    cost: Cost | None = None
+    curves: Curves = Curves()
+    data: dict[str, JsonValue] = {}
+    environment: Environment | None = None
+    best_step: int | None = None
+    notes: tuple[str, ...] = Field((), strict=False, description="What the run decided by itself, in words.")
+    error: str | None = None

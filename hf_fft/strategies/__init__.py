@@ -1,0 +1,37 @@
+"""Which weights learn, how fast, and when."""
+
+from __future__ import annotations
+
+from hf_fft.errors import StrategyError
+from hf_fft.recipe import FeatureBasedRecipe, FullRecipe
+from hf_fft.strategies.feature_based import FeatureBased
+from hf_fft.strategies.full import Full
+from hf_fft.strategies.layers import LayerGroup, layer_groups
+from hf_fft.strategies.strategy import ParameterGroup, Strategy
+
+__all__ = [
+    "STRATEGIES",
+    "FeatureBased",
+    "Full",
+    "LayerGroup",
+    "ParameterGroup",
+    "Strategy",
+    "layer_groups",
+    "strategy_for",
+]
+
+STRATEGIES: dict[str, type[Full] | type[FeatureBased]] = {"full": Full, "feature_based": FeatureBased}
+
+
+def strategy_for(choice: str | FullRecipe | FeatureBasedRecipe | Strategy) -> Strategy:
+    """Return the strategy of a name, a recipe's record, or a strategy as it is.
+
+    Raises:
+        StrategyError: if no strategy has that name.
+    """
+    if isinstance(choice, Strategy):
+        return choice
+    name = choice if isinstance(choice, str) else choice.name
+    if name not in STRATEGIES:
+        raise StrategyError(f'"{name}" is not a strategy; there are {", ".join(STRATEGIES)}.')
+    return STRATEGIES[name](None if isinstance(choice, str) else choice)  # type: ignore[arg-type]

@@ -1,0 +1,41 @@
+"""Full fine-tuning: every parameter learns, lower layers slower if asked."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from hf_fft.recipe import FullRecipe
+from hf_fft.strategies.layers import HEAD, layer_groups
+from hf_fft.strategies.strategy import ParameterGroup, Strategy, refuse_frozen
+
+
+class Full(Strategy):
+    """Train every parameter, with discriminative rates as an option (Howard and Ruder 2018, arXiv:1801.06146)."""
+
+    name: ClassVar[str] = "full"
+    default_learning_rate: ClassVar[float] = 5e-5
+
+    def __init__(self, recipe: FullRecipe | None = None) -> None:
+        self.recipe = recipe or FullRecipe()
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Check that nothing is frozen by hand."""
+        refuse_frozen(model, self.name)
+        return model
+
+    def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[ParameterGroup]:
+        """Return the head, then the layers from the top down, each at `layer_decay` times the rate of the one above."""
+        groups = layer_groups(model)
+        head_rate = self.recipe.head_learning_rate or learning_rate
+        head = [ParameterGroup(HEAD, group.parameters, head_rate) for group in groups if group.name == HEAD]
+        layers = [group for group in reversed(groups) if group.name != HEAD]
+        decay = self.recipe.layer_decay
+        if decay == 1:
+            together = tuple(name for group in reversed(layers) for name in group.parameters)
+            return head + ([ParameterGroup("backbone", together, learning_rate)] if together else [])
+        return head + [
+            ParameterGroup(group.name, group.parameters, learning_rate * decay**depth)
+            for depth, group in enumerate(layers, start=1)
+        ]

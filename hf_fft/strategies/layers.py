@@ -1,0 +1,110 @@
+"""Layer groups: a model's parameters from the bottom up, each exactly once.
+
+No table of architectures. The blocks are the children of the outermost `ModuleList`s inside the backbone
+(`model.base_model`); whatever stands before them is the bottom group, whatever comes after them is the head. A parameter
+between two blocks joins the block before it, and an embedding table that is only registered late (MPNet's relative
+positions, DeBERTa's) belongs to the bottom, for every block reads it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import nn
+
+BOTTOM = "embeddings"
+HEAD = "head"
+
+
+@dataclass(frozen=True)
+class LayerGroup:
+    """A named set of parameters that open, freeze and learn together.
+
+    Attributes:
+        name: `embeddings`, `layer 0`, …, `head`; with the list's name in front where there are several lists.
+        parameters: Their names in the model.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+
+
+def layer_groups(model: nn.Module) -> list[LayerGroup]:
+    """Split a model's parameters into layer groups, bottom first and head last.
+
+    Every parameter stands in exactly one group. Groups without parameters are left out, so a language model whose head
+    is tied to its embeddings has no head group, or one that holds the final norm alone.
+    """
+    blocks = _blocks(model)
+    names = _group_names(blocks)
+    members: dict[str, list[str]] = {BOTTOM: [], **{name: [] for name in names.values()}, HEAD: []}
+    here = BOTTOM
+    for parameter in (name for name, _ in model.named_parameters()):
+        block = next((path for path in blocks if parameter.startswith(path + ".")), None)
+        if block is not None:
+            here = names[block]
+            members[here].append(parameter)
+        else:
+            members[_place_outside(model, parameter, blocks, here)].append(parameter)
+    groups = [LayerGroup(name, tuple(parameters)) for name, parameters in members.items() if parameters]
+    assert sum(len(group.parameters) for group in groups) == len(list(model.parameters()))
+    return groups
+
+
+def new_head(model: nn.Module) -> set[str]:
+    """Return the names of the parameters outside the backbone: the head that the task brought."""
+    inside = {id(parameter) for parameter in backbone(model).parameters()}
+    return {name for name, parameter in model.named_parameters() if id(parameter) not in inside}
+
+
+def backbone(model: nn.Module) -> nn.Module:
+    """Return the pretrained body: `model.base_model`, or the model itself where there is none."""
+    return getattr(model, "base_model", model)
+
+
+def _blocks(model: nn.Module) -> dict[str, str]:
+    """Map the path of every block to the path of the list that holds it, in the model's order."""
+    body = backbone(model)
+    prefix = next((name for name, module in model.named_modules() if module is body), "")
+    found: dict[str, str] = {}
+    for name, module in body.named_modules(prefix=prefix):
+        if any(name.startswith(path + ".") for path in found) or not isinstance(module, nn.ModuleList):
+            continue
+        children = [(f"{name}.{child}", block) for child, block in module.named_children()]
+        if children and all(_has_parameters(block) for _, block in children):
+            found.update({path: name for path, _ in children})
+    return found
+
+
+def _group_names(blocks: dict[str, str]) -> dict[str, str]:
+    lists = list(dict.fromkeys(blocks.values()))
+    stems = {path: f"{path.split('.')[-2]} " if len(lists) > 1 and "." in path else "" for path in lists}
+    if len(set(stems.values())) < len(lists):
+        stems = {path: f"{path} " for path in lists} if len(lists) > 1 else stems
+    return {block: f"{stems[owner]}layer {block.rsplit('.', 1)[1]}" for block, owner in blocks.items()}
+
+
+def _place_outside(model: nn.Module, parameter: str, blocks: dict[str, str], here: str) -> str:
+    """Say which group takes a parameter that stands in no block; `here` is the last block's group so far."""
+    owner, _, _ = parameter.rpartition(".")
+    body = backbone(model)
+    inside = any(module is model.get_submodule(owner) for module in body.modules()) if owner else body is model
+    if not inside:
+        return HEAD if blocks or body is not model else BOTTOM
+    if here == BOTTOM or isinstance(model.get_submodule(owner), nn.Embedding):
+        return BOTTOM
+    last_list = list(blocks.values())[-1]
+    container = last_list.rpartition(".")[0]
+    passed_every_block = here == _group_names(blocks)[list(blocks)[-1]]
+    beside_the_blocks = parameter.startswith(container + ".") and model.get_submodule(container) is not body
+    return HEAD if passed_every_block and not beside_the_blocks else here
+
+
+def _has_parameters(module: nn.Module) -> bool:
+    return next(module.parameters(), None) is not None
+
+
+def trainable_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters that receive gradients, with their names."""
+    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad)

@@ -1,0 +1,114 @@
+"""What a strategy is: which weights learn, how fast, and when.
+
+A strategy looks at a model and nothing else; it knows no task, no data and no trainer. `prepare` freezes or wraps,
+`parameter_groups` says at what rate each part learns, `callbacks` brings what has to happen while training goes on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import nn
+from transformers import TrainerCallback
+
+from hf_fft.errors import StrategyError
+from hf_fft.strategies.layers import backbone, trainable_parameters
+
+
+@dataclass(frozen=True)
+class ParameterGroup:
+    """Parameters that share a learning rate.
+
+    Attributes:
+        name: As plots and logs show it.
+        parameters: Their names in the model.
+        learning_rate: The peak rate, before the schedule.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    learning_rate: float
+
+
+class Strategy(ABC):
+    """One way to train a model."""
+
+    name: ClassVar[str]
+    default_learning_rate: ClassVar[float]
+
+    def prepare(self, model: nn.Module) -> nn.Module:
+        """Freeze or wrap what the strategy needs; called once, before the trainer builds anything. Changes the model.
+
+        Raises:
+            StrategyError: if the model cannot be trained this way.
+        """
+        return model
+
+    @abstractmethod
+    def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[ParameterGroup]:
+        """Return the groups of all parameters that will ever learn: head first, then from the top layer to the bottom."""
+
+    def callbacks(self) -> Sequence[TrainerCallback]:
+        """Return what has to happen during training."""
+        return ()
+
+
+def refuse_frozen(model: nn.Module, strategy: str) -> None:
+    """Refuse a model with parameters frozen by hand, where a strategy means to train them all.
+
+    Parameters that the architecture itself never trains (DistilBERT's sinusoidal positions) are left alone.
+    """
+    frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
+    if not frozen:
+        return
+    fixed = _frozen_by_architecture(model)
+    by_hand = [name for name in frozen if name not in fixed]
+    if by_hand:
+        more = f" and {len(by_hand) - 1} more" if len(by_hand) > 1 else ""
+        raise StrategyError(
+            f'strategy "{strategy}" trains every parameter, but this model comes with frozen ones '
+            f'({by_hand[0]}{more}). Use strategy "feature_based", or call model.requires_grad_(True) first.'
+        )
+
+
+def keep_frozen_modules_in_eval(model: nn.Module) -> None:
+    """Switch frozen modules to eval mode before every forward pass in training.
+
+    `Trainer.training_step` calls `model.train()` at each step (transformers 5.23), which would leave dropout on in a
+    frozen backbone. The hook looks at `requires_grad` each time, so it follows layers that are frozen or opened later.
+    """
+
+    def switch(module: nn.Module, inputs: Any) -> None:
+        if module.training:
+            _switch_frozen(module, backbone(module), inside=False)
+
+    model.register_forward_pre_hook(switch)
+
+
+def _switch_frozen(module: nn.Module, body: nn.Module, *, inside: bool) -> None:
+    flags = [parameter.requires_grad for parameter in module.parameters()]
+    if flags and not any(flags):
+        module.eval()
+        return
+    inside = inside or module is body
+    partly_frozen = not all(flags)
+    for child in module.children():
+        if next(child.parameters(), None) is not None:
+            _switch_frozen(child, body, inside=inside)
+        elif inside and partly_frozen:
+            child.eval()
+
+
+def _frozen_by_architecture(model: nn.Module) -> set[str]:
+    import torch
+
+    config = getattr(model, "config", None)
+    if config is None:
+        return set()
+    with torch.device("meta"):
+        fresh = type(model)(config)
+    trainable = {name for name, _ in trainable_parameters(fresh)}
+    return {name for name, _ in fresh.named_parameters()} - trainable

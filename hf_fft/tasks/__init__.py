@@ -1,0 +1,25 @@
+"""Kinds of problem, one file each."""
+
+from __future__ import annotations
+
+from hf_fft.errors import RecipeError
+from hf_fft.recipe import TextClassificationRecipe
+from hf_fft.tasks.pretrained import load_tokenizer
+from hf_fft.tasks.task import Task
+from hf_fft.tasks.text_classification import TextClassification
+
+__all__ = ["TASKS", "Task", "TextClassification", "load_tokenizer", "task_for"]
+
+TASKS: dict[str, type[TextClassification]] = {"text_classification": TextClassification}
+
+
+def task_for(choice: str | TextClassificationRecipe) -> TextClassification:
+    """Return the task of a name or of a recipe's record.
+
+    Raises:
+        RecipeError: if no task has that name.
+    """
+    name = choice if isinstance(choice, str) else choice.name
+    if name not in TASKS:
+        raise RecipeError(f'"{name}" is not a task; there are {", ".join(TASKS)}.')
+    return TASKS[name](None if isinstance(choice, str) else choice)

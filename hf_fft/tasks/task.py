@@ -1,0 +1,105 @@
+"""What a task is: rows become tensors, logits become answers, answers become scores.
+
+A task holds its part of the recipe and nothing that a run changes, so its pieces work one by one in anybody's script with
+a plain `transformers.Trainer`: `compute_loss_func=task.loss`, `data_collator=task.collator(...)`,
+`compute_metrics=task.compute_metrics(...)`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+from datasets import Dataset, DatasetDict
+from torch import Tensor
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+
+from hf_fft.data import DataReport, Splits
+from hf_fft.recipe import ModelRecipe
+from hf_fft.result import Metric, Prediction
+
+
+class Task(ABC):
+    """One kind of problem."""
+
+    name: ClassVar[str]
+    auto_model: ClassVar[Any]
+
+    @property
+    @abstractmethod
+    def primary_metric(self) -> Metric:
+        """The metric that "best" means: in early stopping, in the choice of the saved model, in tables."""
+
+    @abstractmethod
+    def required_columns(self) -> Sequence[str]:
+        """Return the columns that every split must have."""
+
+    @abstractmethod
+    def text_columns(self) -> Sequence[str]:
+        """Return the columns that the model reads."""
+
+    @abstractmethod
+    def stratify_column(self) -> str | None:
+        """Return the column of class labels that hold-outs are balanced by, if there is one."""
+
+    @abstractmethod
+    def type_columns(self, splits: DatasetDict) -> DatasetDict:
+        """Check the columns that the task reads and give them their types.
+
+        Raises:
+            DataError: naming split, rows and values that the task cannot use.
+        """
+
+    @abstractmethod
+    def fitted(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Task:
+        """Return the task with everything filled in that only data and tokenizer can say: labels, weights, length."""
+
+    @abstractmethod
+    def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
+        """Load the model with a head for this task; a new head is drawn from torch's seed."""
+
+    @abstractmethod
+    def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+        """Turn rows into model inputs. The column `row` says which row an item came from."""
+
+    @abstractmethod
+    def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> Any:
+        """Return what joins items into a batch."""
+
+    @abstractmethod
+    def loss(
+        self,
+        outputs: Any,
+        labels: Tensor,
+        num_items_in_batch: Tensor | int | None = None,
+        *,
+        label_smoothing: float = 0.0,
+    ) -> Tensor:
+        """Return the loss of a micro-batch, exact under accumulation: Trainer's `compute_loss_func`."""
+
+    @abstractmethod
+    def reduce_logits(self, logits: Any, labels: Tensor) -> Tensor:
+        """Keep of a batch's outputs only what the scores need: Trainer's `preprocess_logits_for_metrics`."""
+
+    @abstractmethod
+    def postprocess(
+        self, rows: Dataset, encoded: Dataset, output: EvalPrediction, *, split: str = "validation"
+    ) -> list[Prediction]:
+        """Turn what the model gave for the encoded items into one prediction a row, in the order of the rows."""
+
+    @abstractmethod
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
+        """Return the metrics of labelled predictions."""
+
+    @abstractmethod
+    def report(self, splits: Splits, encoded: Splits) -> DataReport:
+        """Describe the data as this task sees them."""
+
+    def compute_metrics(self, rows: Dataset, encoded: Dataset) -> Callable[[EvalPrediction], dict[str, float]]:
+        """Return Trainer's `compute_metrics` for a split: `score(postprocess(...))`, so tables and error lists agree."""
+
+        def metrics(output: EvalPrediction) -> dict[str, float]:
+            return self.score(self.postprocess(rows, encoded, output))
+
+        return metrics

@@ -1,0 +1,26 @@
+"""The HF Trainer, barely touched."""
+
+from __future__ import annotations
+
+from hf_fft.training.arguments import check_precision, steps_in_all, training_arguments
+from hf_fft.training.build import build_trainer, device_of, precision_of
+from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
+from hf_fft.training.memory import PeakMemory
+from hf_fft.training.scoring import Scored, score_split
+from hf_fft.training.trainer import FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
+
+__all__ = [
+    "CostMeter",
+    "FullFinetuningSeq2SeqTrainer",
+    "FullFinetuningTrainer",
+    "LearningRateRecorder",
+    "PeakMemory",
+    "Scored",
+    "build_trainer",
+    "check_precision",
+    "device_of",
+    "precision_of",
+    "score_split",
+    "steps_in_all",
+    "training_arguments",
+]

@@ -1,0 +1,130 @@
+"""From a recipe's `training` to HF's TrainingArguments: their own names, and the few defaults that are ours.
+
+Ours are those that HF's would make wrong or useless for a run that is measured: the best weights on validation are kept,
+the log has some twenty lines an epoch whatever the data's size, nothing is hidden from it, and nothing is pushed.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainingArguments
+
+from hf_fft.errors import RecipeError
+from hf_fft.recipe import Recipe
+from hf_fft.result import Metric
+from hf_fft.strategies import Strategy
+
+logger = logging.getLogger(__name__)
+
+LOG_LINES_PER_EPOCH = 20
+# Predictions move from the device to memory every so many batches; HF would keep them all on the device.
+EVAL_ACCUMULATION_STEPS = 32
+
+
+def training_arguments(
+    recipe: Recipe,
+    strategy: Strategy,
+    metric: Metric,
+    *,
+    output_dir: Path,
+    training_items: int,
+    validates: bool,
+) -> TrainingArguments:
+    """Build HF's arguments for a run.
+
+    Args:
+        training_items: Items in the encoded training split; with it the log's interval is chosen.
+        validates: Whether there is a validation split to choose the best weights by.
+
+    Raises:
+        RecipeError: if this machine cannot do what the recipe asks.
+    """
+    asked = recipe.training.values()
+    check_precision(asked)
+    ours: dict[str, Any] = {
+        "learning_rate": strategy.default_learning_rate,
+        "per_device_eval_batch_size": max(32, asked.get("per_device_train_batch_size", 8)),
+        "eval_accumulation_steps": EVAL_ACCUMULATION_STEPS,
+        "logging_nan_inf_filter": False,
+        "restore_callback_states_from_checkpoint": True,
+        "report_to": "none",
+        "save_total_limit": 1,
+        **_keeping_the_best(asked, metric, validates=validates),
+    }
+    fixed = {
+        "output_dir": str(output_dir),
+        "seed": recipe.seed,
+        "data_seed": recipe.seed,
+        "use_cpu": asked.get("use_cpu", not torch.accelerator.is_available()),
+    }
+    try:
+        arguments = TrainingArguments(**{**ours, **asked, **fixed})
+    except (ValueError, TypeError, ImportError) as error:
+        raise RecipeError(f"training: {error}") from error
+    if "logging_steps" not in asked and "logging_strategy" not in asked:
+        arguments.logging_steps = max(1, _steps_per_epoch(arguments, training_items) // LOG_LINES_PER_EPOCH)
+    _use_one_gpu(arguments)
+    return arguments
+
+
+def check_precision(asked: dict[str, Any]) -> None:
+    """Refuse a precision that this machine does not have, before anything is loaded.
+
+    Raises:
+        RecipeError: fp16 without a GPU; or fp16 and bf16 together.
+    """
+    on_cpu = asked.get("use_cpu", False) or not torch.accelerator.is_available()
+    if asked.get("fp16") and on_cpu:
+        raise RecipeError(
+            "training.fp16 needs a GPU and this run is on a CPU, where half-precision gradients have no scaler. "
+            'Use "bf16": true instead: it works on CPUs, fast on those with AVX512-BF16 or AMX.'
+        )
+    if asked.get("fp16") and asked.get("bf16"):
+        raise RecipeError("training.fp16 and training.bf16 exclude each other; keep one.")
+
+
+def steps_in_all(arguments: TrainingArguments, training_items: int) -> int:
+    """Return the optimizer steps that a run will take."""
+    if arguments.max_steps > 0:
+        return arguments.max_steps
+    return math.ceil(arguments.num_train_epochs * _steps_per_epoch(arguments, training_items))
+
+
+def _steps_per_epoch(arguments: TrainingArguments, training_items: int) -> int:
+    batches = math.ceil(training_items / (arguments.train_batch_size * arguments.world_size))
+    return max(1, math.ceil(batches / arguments.gradient_accumulation_steps))
+
+
+def _keeping_the_best(asked: dict[str, Any], metric: Metric, *, validates: bool) -> dict[str, Any]:
+    """Evaluate and save at the same steps, since Trainer can only load a best checkpoint that was saved."""
+    if not validates:
+        return {"eval_strategy": "no", "save_strategy": "no"}
+    strategy = asked.get("eval_strategy", "epoch")
+    saves = asked.get("save_strategy", strategy)
+    if strategy == "no" or saves == "no":
+        return {"eval_strategy": strategy, "save_strategy": saves}
+    intervals = {"save_steps": asked["eval_steps"]} if "eval_steps" in asked and "save_steps" not in asked else {}
+    return {
+        "eval_strategy": strategy,
+        "save_strategy": saves,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": f"eval_{metric.name}",
+        "greater_is_better": metric.greater_is_better,
+        **intervals,
+    }
+
+
+def _use_one_gpu(arguments: TrainingArguments) -> None:
+    if arguments.n_gpu > 1:
+        # nn.DataParallel, which Trainer would choose, is slow and gives other losses (transformers 5.23).
+        logger.warning(
+            "%d GPUs are here and one is used. For all of them: torchrun --nproc-per-node %d -m hf_fft.run RECIPE",
+            arguments.n_gpu,
+            arguments.n_gpu,
+        )
+        arguments._n_gpu = 1

@@ -1,0 +1,94 @@
+"""Where a task and a strategy meet: one recipe, one trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
+
+from hf_fft.data import Splits
+from hf_fft.errors import RecipeError
+from hf_fft.recipe import Recipe
+from hf_fft.strategies import Strategy
+from hf_fft.tasks import Task
+from hf_fft.training.arguments import training_arguments
+from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
+from hf_fft.training.trainer import FullFinetuningTrainer
+
+
+def build_trainer(
+    recipe: Recipe,
+    task: Task,
+    strategy: Strategy,
+    *,
+    splits: Splits,
+    encoded: Splits,
+    tokenizer: PreTrainedTokenizerBase,
+    output_dir: Path,
+) -> FullFinetuningTrainer:
+    """Load the model under the recipe's seed and build the trainer that fine-tunes it.
+
+    Raises:
+        RecipeError: if options of the recipe exclude each other.
+        StrategyError: if the strategy makes no sense for the model.
+    """
+    validates = splits.validation is not None
+    if recipe.early_stopping is not None and not validates:
+        raise RecipeError("early_stopping needs a validation split; set data.validation_fraction above 0.")
+    arguments = training_arguments(
+        recipe,
+        strategy,
+        task.primary_metric,
+        output_dir=output_dir,
+        training_items=len(encoded.train),
+        validates=validates,
+    )
+    _check_smoothing(recipe)
+    set_seed(recipe.seed)
+    model = task.load_model(recipe.model)
+    if model.config.get_text_config().pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    trainer = FullFinetuningTrainer(
+        model,
+        arguments,
+        strategy=strategy,
+        train_dataset=encoded.train,
+        eval_dataset=encoded.validation,
+        processing_class=tokenizer,
+        data_collator=task.collator(tokenizer, model),
+        compute_loss_func=task.loss,
+        compute_metrics=task.compute_metrics(splits.validation, encoded.validation)
+        if splits.validation is not None and encoded.validation is not None
+        else None,
+        preprocess_logits_for_metrics=task.reduce_logits,
+        callbacks=[CostMeter(), LearningRateRecorder(), *_early_stopping(recipe)],
+    )
+    return trainer
+
+
+def _early_stopping(recipe: Recipe) -> list[EarlyStoppingCallback]:
+    if recipe.early_stopping is None:
+        return []
+    return [EarlyStoppingCallback(recipe.early_stopping.patience, recipe.early_stopping.threshold)]
+
+
+def _check_smoothing(recipe: Recipe) -> None:
+    smoothing = recipe.training.values().get("label_smoothing_factor", 0.0)
+    if smoothing and getattr(recipe.task, "problem_type", "") in {"multi_label_classification", "regression"}:
+        raise RecipeError(
+            f"training.label_smoothing_factor {smoothing} has no meaning for {recipe.task.problem_type}: only a choice "
+            "of one label can be smoothed. Leave it out."
+        )
+
+
+def precision_of(trainer: FullFinetuningTrainer) -> str:
+    """Name the precision of the matrix products."""
+    mixed = trainer.accelerator.mixed_precision
+    return "float32" if mixed == "no" else f"{mixed} autocast over float32 weights"
+
+
+def device_of(trainer: FullFinetuningTrainer) -> str:
+    """Name the device that trained."""
+    device = trainer.args.device
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

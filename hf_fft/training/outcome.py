@@ -1,0 +1,135 @@
+"""A trained trainer becomes a result: cost, curves and the machine it ran on."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import platform
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import JsonValue
+
+from hf_fft.recipe import Recipe
+from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Result, TrainingPoint
+from hf_fft.training.build import device_of, precision_of
+from hf_fft.training.callbacks import CostMeter
+from hf_fft.training.scoring import Scored
+from hf_fft.training.trainer import FullFinetuningTrainer
+
+PACKAGES = ("hf_fft", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "scikit-learn")
+
+
+def result_of(
+    trainer: FullFinetuningTrainer,
+    *,
+    recipe: Recipe,
+    metric: Metric,
+    scored: Mapping[str, Scored],
+    peak_mib: float,
+    model_folder: Path,
+    data: dict[str, JsonValue],
+    notes: tuple[str, ...],
+) -> Result:
+    """Put together the result of a finished run."""
+    return Result(
+        status="finished",
+        recipe=recipe,
+        primary_metric=metric,
+        metrics={name: {key: finite(value) for key, value in one.metrics.items()} for name, one in scored.items()},
+        cost=cost_of(trainer, scored, peak_mib=peak_mib, model_folder=model_folder),
+        curves=curves_of(trainer.state.log_history),
+        data=data,
+        environment=environment_of(trainer),
+        best_step=trainer.state.best_global_step,
+        notes=notes,
+    )
+
+
+def cost_of(
+    trainer: FullFinetuningTrainer, scored: Mapping[str, Scored], *, peak_mib: float, model_folder: Path
+) -> Cost:
+    """Return what the run took."""
+    meter = next(one for one in trainer.callback_handler.callbacks if isinstance(one, CostMeter))
+    assert trainer.model is not None
+    counts = [(parameter.numel(), parameter.requires_grad) for parameter in trainer.model.parameters()]
+    return Cost(
+        train_seconds=meter.train_seconds,
+        evaluation_seconds=meter.evaluation_seconds + sum(one.seconds for one in scored.values()),
+        peak_mib=peak_mib,
+        trainable_parameters=sum(size for size, learns in counts if learns),
+        total_parameters=sum(size for size, _ in counts),
+        optimizer_steps=trainer.state.global_step,
+        model_mib=sum(file.stat().st_size for file in model_folder.glob("*.safetensors")) / 2**20,
+    )
+
+
+def curves_of(log: list[dict[str, Any]]) -> Curves:
+    """Read the curves out of Trainer's log; "eval_" in front of a metric's name goes."""
+    training = tuple(
+        TrainingPoint(
+            step=line["step"],
+            epoch=float(line["epoch"]),
+            loss=finite(line["loss"]),
+            grad_norm=finite(line.get("grad_norm")),
+            learning_rates=line.get("learning_rates", {}),
+        )
+        for line in log
+        if "loss" in line
+    )
+    evaluation = tuple(
+        EvaluationPoint(step=line["step"], epoch=float(line["epoch"]), metrics=_evaluation_metrics(line))
+        for line in log
+        if "eval_loss" in line
+    )
+    return Curves(training=training, evaluation=evaluation)
+
+
+def environment_of(trainer: FullFinetuningTrainer) -> Environment:
+    """Describe the machine, for figures are comparable only beside it."""
+    return Environment(
+        date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        device=device_of(trainer),
+        processor=_processor(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
+        python=platform.python_version(),
+        versions={package: version(package) for package in PACKAGES},
+        precision=precision_of(trainer),
+        processes=trainer.args.world_size,
+    )
+
+
+def finite(value: float | None) -> float | None:
+    """Return a number, or None for what is none: JSON knows no NaN."""
+    return None if value is None or not math.isfinite(value) else float(value)
+
+
+def _evaluation_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
+    return {
+        key.removeprefix("eval_"): finite(value)
+        for key, value in line.items()
+        if key.startswith("eval_") and isinstance(value, int | float) and not key.endswith("_per_second")
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+                return f"{name}, AVX512-BF16" if _has_bf16() else name
+    return platform.processor() or platform.machine()
+
+
+def _has_bf16() -> bool:
+    return (
+        bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+        if hasattr(torch.cpu, "get_capabilities")
+        else False
+    )
