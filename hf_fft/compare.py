@@ -2,9 +2,9 @@
 
     python -m hf_fft.compare quickstart --strategies full feature_based
 
-Each strategy runs in a process of its own, one after the other: memory is measured by process, and a run that fails takes
-no other with it. Runs that are finished are kept, so the same command again costs nothing. The strategy that the recipe
-names keeps its options and its learning rate; the others take their own defaults.
+Each strategy runs in a process of its own, one after the other: memory is measured by process, and a run that fails
+takes no other with it. Runs that are finished are kept, so the same command again costs nothing. The strategy that the
+recipe names keeps its options and its learning rate; the others take their own defaults.
 """
 
 from __future__ import annotations

@@ -92,8 +92,8 @@ def fill_in(recipe: Recipe, *, trust_remote_code: bool = False) -> tuple[Recipe,
     check_precision(recipe.training.values())
     if recipe.model.trust_remote_code and not trust_remote_code:
         raise RecipeError(
-            "model.trust_remote_code runs code that came with the model, with your rights. If you have read that code, "
-            "say so a second time: --trust-remote-code on the command line, fine_tune(…, trust_remote_code=True) in Python."
+            "model.trust_remote_code runs code that came with the model, with your rights. If you have read it, say so "
+            "a second time: --trust-remote-code on the command line, fine_tune(…, trust_remote_code=True) in Python."
         )
     if "learning_rate" in recipe.training.values():
         return recipe, ()

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-WORDS = (
+WORDS = str.split(
     "a the this that film movie plot cast was is and but not very good bad great poor fine dull bright slow quick "
     "warm cold loved hated actor scene story end start music night day red blue green one two three four five"
-).split()
+)
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 

@@ -1,7 +1,7 @@
 """Who owns a run folder, and what may happen to what lies in it.
 
-A folder that holds this very run, finished, is left as it is. A folder that holds another run is refused, for somebody may
-want it. A run that failed or was interrupted leaves nothing to protect, so the same recipe starts anew there.
+A folder that holds this very run, finished, is left as it is. A folder that holds another run is refused, for somebody
+may want it. A run that failed or was interrupted leaves nothing to protect, so the same recipe starts anew there.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _refuse_foreign(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
         return
     if not (folder / RECIPE_FILE).exists():
         raise RunFolderError(
-            f"{folder} exists and is not a run folder ({RECIPE_FILE} is missing). Choose another --output-dir, or clear it."
+            f"{folder} exists and is not a run folder ({RECIPE_FILE} is missing). Choose another --output-dir, "
+            "or clear it."
         )
     if (folder / RESULT_FILE).exists() and _finished(folder) is None:
         return

@@ -98,10 +98,10 @@ class Result(Record):
     status: Literal["finished", "failed"]
     recipe: Recipe
     primary_metric: Metric | None = None
-    metrics: dict[str, dict[str, float | None]] = {}
+    metrics: dict[str, dict[str, float | None]] = Field({}, description="Metrics by split.")
     cost: Cost | None = None
     curves: Curves = Curves()
-    data: dict[str, JsonValue] = {}
+    data: dict[str, JsonValue] = Field({}, description="The data report.")
     environment: Environment | None = None
     best_step: int | None = None
     notes: tuple[str, ...] = Field((), strict=False, description="What the run decided by itself, in words.")

@@ -1,9 +1,9 @@
 """Layer groups: a model's parameters from the bottom up, each exactly once.
 
 No table of architectures. The blocks are the children of the outermost `ModuleList`s inside the backbone
-(`model.base_model`); whatever stands before them is the bottom group, whatever comes after them is the head. A parameter
-between two blocks joins the block before it, and an embedding table that is only registered late (MPNet's relative
-positions, DeBERTa's) belongs to the bottom, for every block reads it.
+(`model.base_model`); whatever stands before them is the bottom group, whatever comes after them is the head. A
+parameter between two blocks joins the block before it, and an embedding table that is only registered late (MPNet's
+relative positions, DeBERTa's) belongs to the bottom, for every block reads it.
 """
 
 from __future__ import annotations

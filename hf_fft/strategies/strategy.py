@@ -49,7 +49,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[ParameterGroup]:
-        """Return the groups of all parameters that will ever learn: head first, then from the top layer to the bottom."""
+        """Return the groups of all parameters that will ever learn: head first, then from the top layer down."""
 
     def callbacks(self) -> Sequence[TrainerCallback]:
         """Return what has to happen during training."""

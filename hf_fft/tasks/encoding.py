@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
 from hf_fft.errors import RecipeError
@@ -58,3 +60,19 @@ def encode_windows(
         lengths[index] += len(ids) - special - (overlap if index in seen else 0)
         seen.add(index)
     return {**encoded, "source": source, "text_tokens": [lengths[index] for index in source]}
+
+
+def weigh_windows(encoded: Dataset) -> Dataset:
+    """Append to each item's labels its weight: one over its document's windows, scaled to mean 1 over the items."""
+    rows = np.asarray(encoded["row"])
+    windows = np.bincount(rows)
+    weights = len(rows) / (np.count_nonzero(windows) * windows[rows])
+    labels = [[*np.atleast_1d(label), weight] for label, weight in zip(encoded["labels"], weights, strict=True)]
+    return encoded.remove_columns("labels").add_column("labels", labels)
+
+
+def mean_by_row(scores: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+    """Average the scores, (items, labels), of the items of each row: (count, labels)."""
+    summed = np.zeros((count, scores.shape[1]))
+    np.add.at(summed, rows, scores)
+    return summed / np.bincount(rows, minlength=count)[:, None]

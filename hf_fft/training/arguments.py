@@ -1,7 +1,7 @@
 """From a recipe's `training` to HF's TrainingArguments: their own names, and the few defaults that are ours.
 
-Ours are those that HF's would make wrong or useless for a run that is measured: the best weights on validation are kept,
-the log has some twenty lines an epoch whatever the data's size, nothing is hidden from it, and nothing is pushed.
+Ours stand where HF's would make a measured run wrong or useless: the best weights on validation are kept, the log has
+some twenty lines an epoch whatever the data's size, nothing is hidden from it, and nothing is pushed.
 """
 
 from __future__ import annotations

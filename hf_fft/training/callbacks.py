@@ -13,8 +13,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 class CostMeter(TrainerCallback):
     """Measure the seconds that training took, without evaluation and saving.
 
-    Trainer evaluates and saves after a step has ended and before the next begins (transformers 5.23). So what passes up to
-    the end of a step is training, and what passes from there to `on_evaluate` or `on_save` is not.
+    Trainer evaluates and saves after a step has ended and before the next begins (transformers 5.23). So what passes up
+    to the end of a step is training, and what passes from there to `on_evaluate` or `on_save` is not.
     """
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:

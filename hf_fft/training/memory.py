@@ -1,8 +1,8 @@
 """Peak memory of this process, above the level at which measuring began.
 
 On a GPU it is CUDA's own figure. Elsewhere it is the kernel's high-water mark, `VmHWM`: a process's own, where
-`ru_maxrss` is inherited from the parent. Writing 5 to `clear_refs` sets the mark back to the present level (proc(5)); where
-that is not allowed, an earlier peak can hide a lower one, and the figure is an upper bound.
+`ru_maxrss` is inherited from the parent. Writing 5 to `clear_refs` sets the mark back to the present level (proc(5));
+where that is not allowed, an earlier peak can hide a lower one, and the figure is an upper bound.
 """
 
 from __future__ import annotations

@@ -37,6 +37,6 @@ def score_split(trainer: FullFinetuningTrainer, task: Task, rows: Dataset, encod
     # The trainer's own compute_metrics is bound to the validation rows.
     trainer.compute_metrics = None
     output = trainer.predict(encoded, metric_key_prefix=split)
-    answers = EvalPrediction(predictions=output.predictions, label_ids=output.label_ids)
+    answers = EvalPrediction(predictions=output.predictions, label_ids=output.label_ids)  # type: ignore[arg-type]
     predictions = task.postprocess(rows, encoded, answers, split=split)
     return Scored(task.score(predictions), predictions, time.perf_counter() - started)

@@ -1,7 +1,7 @@
 """The HF Trainer, barely touched.
 
-`FullFinetuningTrainer` and `FullFinetuningSeq2SeqTrainer` are `Trainer` and `Seq2SeqTrainer` with a `strategy=`; everything
-else is HF's constructor. What they change, and why, stands in docs/design.md:
+`FullFinetuningTrainer` and `FullFinetuningSeq2SeqTrainer` are `Trainer` and `Seq2SeqTrainer` with a `strategy=`;
+everything else is HF's constructor. What they change, and why, stands in docs/design.md:
 
 * parameter groups come from the strategy, named, the head first;
 * the loss is exact under accumulation and across processes, with a task's loss or without;
@@ -36,7 +36,7 @@ class _FullFinetuning(_Base):
 
     def __init__(
         self, model: Any = None, args: Any = None, *more: Any, strategy: str | Strategy = "full", **options: Any
-    ):
+    ) -> None:
         self.strategy = strategy_for(strategy)
         self._step_batches: list[dict[str, Any]] = []
         self._step_losses: list[Tensor] = []
@@ -60,11 +60,15 @@ class _FullFinetuning(_Base):
         if self.optimizer is not None:
             return self.optimizer
         model = self.model if model is None else model
-        optimizer_class, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(self.args, model)
+        assert isinstance(model, nn.Module)
+        optimizer_class, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(
+            self.args,
+            model,  # type: ignore[arg-type]
+        )
         if {"params", "model", "optimizer_dict"} & set(options) or not isinstance(optimizer_class, type):
             raise StrategyError(
-                f'training.optim "{self.args.optim}" makes its own parameter groups, so strategy "{self.strategy.name}" '
-                "cannot set its learning rates. Choose another optimizer, for example adamw_torch_fused."
+                f'training.optim "{self.args.optim}" makes its own parameter groups, so strategy '
+                f'"{self.strategy.name}" cannot set its learning rates. Choose another, for example adamw_torch_fused.'
             )
         # HF builds the optimizer from `params` where these options name them (transformers 5.23), so its own care for
         # special optimizers stays in place.
@@ -104,8 +108,8 @@ class _FullFinetuning(_Base):
     def _get_eval_sampler(self, eval_dataset: Dataset[Any]) -> Sampler[int] | None:
         """Keep evaluation and prediction in the order of the rows.
 
-        With `group_by_length` Trainer would also shuffle these (transformers 5.23), and predictions would be laid beside
-        the wrong rows.
+        With `group_by_length` Trainer would also shuffle these (transformers 5.23), and predictions would be laid
+        beside the wrong rows.
         """
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None  # type: ignore[arg-type]
 
@@ -156,18 +160,18 @@ class _FullFinetuning(_Base):
         rows = [row for batch in bad for row in _training_rows(self.train_dataset, batch)]
         where = f"training rows {', '.join(map(str, rows))}" if rows else "rows that could not be traced"
         raise TrainingError(
-            f"the loss of optimizer step {self.state.global_step + 1} is not finite, on {where}. The weights are those of "
-            f"step {self.state.global_step}. Look at these rows, or lower training.learning_rate "
+            f"the loss of optimizer step {self.state.global_step + 1} is not finite, on {where}. The weights are those "
+            f"of step {self.state.global_step}. Look at these rows, or lower training.learning_rate "
             f"({self.args.learning_rate:g}) or training.max_grad_norm ({self.args.max_grad_norm:g})."
         )
 
 
 class FullFinetuningTrainer(_FullFinetuning, Trainer):
-    """`transformers.Trainer` with a `strategy=`, a name or an object, and a loss that accumulation does not change."""
+    """`transformers.Trainer` with a `strategy=` and a loss that accumulation does not change."""
 
 
 class FullFinetuningSeq2SeqTrainer(_FullFinetuning, Seq2SeqTrainer):
-    """`transformers.Seq2SeqTrainer` with a `strategy=`, a name or an object, and a loss that accumulation does not change."""
+    """`transformers.Seq2SeqTrainer` with a `strategy=` and a loss that accumulation does not change."""
 
 
 def _training_rows(rows: Any, batch: dict[str, Any]) -> list[int]:
