@@ -28,7 +28,7 @@ from hf_fft.result import (
 from hf_fft.strategies import FeatureBased, Strategy, strategy_for
 from hf_fft.tasks import Task, load_tokenizer, task_for
 from hf_fft.training import FullFinetuningTrainer, PeakMemory, build_trainer, check_precision, score_split
-from hf_fft.training.outcome import result_of
+from hf_fft.training.outcome import cost_of, result_of
 
 logger = logging.getLogger(__name__)
 
@@ -186,8 +186,7 @@ def _gather(
         recipe=prepared.recipe,
         metric=prepared.task.primary_metric,
         scored=scored,
-        peak_mib=memory.mib(),
-        model_folder=folder / "model",
+        cost=cost_of(trainer, scored, peak_mib=memory.mib(), model_folder=folder / "model"),
         data=prepared.report.model_dump(mode="json"),
         notes=prepared.notes,
     )

@@ -35,9 +35,8 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="session")
-def tokenizer():
-    """A word-level tokenizer with BERT's special tokens and a limit of 64 tokens."""
+def make_tokenizer():
+    """Build a word-level tokenizer with BERT's special tokens and a limit of 64 tokens."""
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
@@ -59,6 +58,11 @@ def tokenizer():
         model_max_length=64,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
     )
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return make_tokenizer()
 
 
 def tiny_config(**changes):
@@ -121,3 +125,20 @@ def review_folder(tmp_path_factory) -> Path:
         validation=reviews(24, seed=2),
         test=reviews(24, seed=3),
     )
+
+
+@pytest.fixture
+def recipe_values(tiny_bert, review_folder) -> dict:
+    """A recipe that trains the tiny model on the made-up reviews in about a second."""
+    return {
+        "task": {"name": "text_classification", "max_length": 32},
+        "model": {"name": tiny_bert},
+        "data": {"path": str(review_folder)},
+        "training": {
+            "num_train_epochs": 2,
+            "learning_rate": 1e-2,
+            "per_device_train_batch_size": 8,
+            "use_cpu": True,
+            "disable_tqdm": True,
+        },
+    }

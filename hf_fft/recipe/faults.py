@@ -37,10 +37,12 @@ class Placed:
 
     @property
     def type(self) -> str:
+        """Pydantic's word for the kind of error."""
         return self.details["type"]
 
     @property
     def input(self) -> Any:
+        """What was found there."""
         return self.details["input"]
 
 

@@ -3,11 +3,16 @@
 No table of architectures. The blocks are the children of the outermost `ModuleList`s inside the backbone
 (`model.base_model`); whatever stands before them is the bottom group, whatever comes after them is the head. A
 parameter between two blocks joins the block before it, and an embedding table that is only registered late (MPNet's
-relative positions, DeBERTa's) belongs to the bottom, for every block reads it.
+relative positions, DeBERTa's) belongs to the bottom, for every block reads it. Order of registration is not order of
+use, so outside the blocks two kinds of names are read as well: BART's `layernorm_embedding` comes after its layers, and
+OPT's `final_layer_norm` before them. Lists of equal length side by side (XLM's attentions, norms and feed-forwards) are
+one stack cut lengthwise.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +20,9 @@ from torch import nn
 
 BOTTOM = "embeddings"
 HEAD = "head"
+
+_READ_BY_EVERY_BLOCK = re.compile("embed|relative|rel_pos")
+_AFTER_THE_BLOCKS = re.compile("(^|_)(final|out)(_|$)")
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,7 @@ def _blocks(model: nn.Module) -> dict[str, str]:
     prefix = next((name for name, module in model.named_modules() if module is body), "")
     found: dict[str, str] = {}
     for name, module in body.named_modules(prefix=prefix):
-        if any(name.startswith(path + ".") for path in found) or not isinstance(module, nn.ModuleList):
+        if not isinstance(module, nn.ModuleList) or any(f"{name}.".startswith(f"{path}.") for path in found):
             continue
         children = [(f"{name}.{child}", block) for child, block in module.named_children()]
         if children and all(_has_parameters(block) for _, block in children):
@@ -78,11 +86,14 @@ def _blocks(model: nn.Module) -> dict[str, str]:
 
 
 def _group_names(blocks: dict[str, str]) -> dict[str, str]:
-    lists = list(dict.fromkeys(blocks.values()))
+    sizes = Counter(blocks.values())
+    first: dict[tuple[str, int], str] = {}
+    stack = {path: first.setdefault((path.rpartition(".")[0], size), path) for path, size in sizes.items()}
+    lists = list(first.values())
     stems = {path: f"{path.split('.')[-2]} " if len(lists) > 1 and "." in path else "" for path in lists}
     if len(set(stems.values())) < len(lists):
         stems = {path: f"{path} " for path in lists} if len(lists) > 1 else stems
-    return {block: f"{stems[owner]}layer {block.rsplit('.', 1)[1]}" for block, owner in blocks.items()}
+    return {block: f"{stems[stack[owner]]}layer {block.rsplit('.', 1)[1]}" for block, owner in blocks.items()}
 
 
 def _place_outside(model: nn.Module, parameter: str, blocks: dict[str, str], here: str) -> str:
@@ -92,11 +103,18 @@ def _place_outside(model: nn.Module, parameter: str, blocks: dict[str, str], her
     inside = any(module is model.get_submodule(owner) for module in body.modules()) if owner else body is model
     if not inside:
         return HEAD if blocks or body is not model else BOTTOM
-    if here == BOTTOM or isinstance(model.get_submodule(owner), nn.Embedding):
+    container_of_owner, _, role = owner.rpartition(".")
+    if isinstance(model.get_submodule(owner), nn.Embedding) or _READ_BY_EVERY_BLOCK.search(role):
         return BOTTOM
-    last_list = list(blocks.values())[-1]
+    names = _group_names(blocks)
+    if here == BOTTOM:
+        beside = [block for block, path in blocks.items() if path.rpartition(".")[0] == container_of_owner]
+        if not beside or not _AFTER_THE_BLOCKS.search(role):
+            return BOTTOM
+        here = names[beside[-1]]
+    last_block, last_list = list(blocks.items())[-1]
     container = last_list.rpartition(".")[0]
-    passed_every_block = here == _group_names(blocks)[list(blocks)[-1]]
+    passed_every_block = here == names[last_block]
     beside_the_blocks = parameter.startswith(container + ".") and model.get_submodule(container) is not body
     return HEAD if passed_every_block and not beside_the_blocks else here
 

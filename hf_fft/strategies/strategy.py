@@ -59,7 +59,7 @@ class Strategy(ABC):
 def refuse_frozen(model: nn.Module, strategy: str) -> None:
     """Refuse a model with parameters frozen by hand, where a strategy means to train them all.
 
-    Parameters that the architecture itself never trains (DistilBERT's sinusoidal positions) are left alone.
+    Parameters that the architecture itself never trains (RoFormer's sinusoidal positions) are left alone.
     """
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     if not frozen:

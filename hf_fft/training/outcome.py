@@ -30,8 +30,7 @@ def result_of(
     recipe: Recipe,
     metric: Metric,
     scored: Mapping[str, Scored],
-    peak_mib: float,
-    model_folder: Path,
+    cost: Cost,
     data: dict[str, JsonValue],
     notes: tuple[str, ...],
 ) -> Result:
@@ -41,7 +40,7 @@ def result_of(
         recipe=recipe,
         primary_metric=metric,
         metrics={name: {key: finite(value) for key, value in one.metrics.items()} for name, one in scored.items()},
-        cost=cost_of(trainer, scored, peak_mib=peak_mib, model_folder=model_folder),
+        cost=cost,
         curves=curves_of(trainer.state.log_history),
         data=data,
         environment=environment_of(trainer),

@@ -1,0 +1,235 @@
+"""What FullFinetuningTrainer adds to Trainer, beside the exact loss."""
+
+from __future__ import annotations
+
+import inspect
+import json
+
+import pytest
+import torch
+from conftest import tiny_config
+from datasets import Dataset
+from transformers import (
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    Seq2SeqTrainingArguments,
+    T5Config,
+    T5ForConditionalGeneration,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
+
+from hf_fft.errors import StrategyError, TrainingError
+from hf_fft.training import CostMeter, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer, LearningRateRecorder
+
+
+def rows(count: int = 12) -> Dataset:
+    items = [
+        {
+            "input_ids": [5 + (3 * index + place) % 30 for place in range(4 + index % 5)],
+            "labels": index % 2,
+            "row": index,
+        }
+        for index in range(count)
+    ]
+    for item in items:
+        item["attention_mask"] = [1] * len(item["input_ids"])
+    return Dataset.from_list(items)
+
+
+def arguments(folder, **changes) -> TrainingArguments:
+    values = {
+        "output_dir": str(folder),
+        "per_device_train_batch_size": 4,
+        "num_train_epochs": 1,
+        "save_strategy": "no",
+        "logging_steps": 1,
+        "use_cpu": True,
+        "disable_tqdm": True,
+        "logging_nan_inf_filter": False,
+    }
+    return TrainingArguments(**{**values, **changes})
+
+
+def trainer_on(folder, tokenizer, *, model=None, strategy="full", callbacks=(), **changes) -> FullFinetuningTrainer:
+    return FullFinetuningTrainer(
+        model if model is not None else BertForSequenceClassification(tiny_config()),
+        arguments(folder, **changes),
+        strategy=strategy,
+        train_dataset=rows(),
+        eval_dataset=rows(7),
+        processing_class=tokenizer,
+        callbacks=list(callbacks),
+    )
+
+
+def test_an_unknown_strategy_is_refused_with_the_known_ones():
+    with pytest.raises(StrategyError, match=r'"half" is not a strategy; there are full, feature_based'):
+        FullFinetuningTrainer(strategy="half")
+
+
+def test_nothing_unasked_happens_in_the_class(tmp_path, tokenizer):
+    plain = arguments(tmp_path)
+    trainer = FullFinetuningTrainer(BertForSequenceClassification(tiny_config()), plain, processing_class=tokenizer)
+    assert trainer.args is plain
+    assert trainer.accelerator.mixed_precision == "no"
+    assert [type(one).__name__ for one in trainer.callback_handler.callbacks] == [
+        type(one).__name__
+        for one in Trainer(BertForSequenceClassification(tiny_config()), plain).callback_handler.callbacks
+    ]
+
+
+class Poison(TrainerCallback):
+    """Make the weights infinite once a step has been taken."""
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        if state.global_step == 1:
+            with torch.no_grad():
+                model.classifier.bias.fill_(float("inf"))
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_a_loss_that_is_not_finite_stops_before_the_optimizer_step_and_names_step_and_rows(
+    accumulation, tmp_path, tokenizer
+):
+    trainer = trainer_on(
+        tmp_path,
+        tokenizer,
+        callbacks=[Poison()],
+        train_sampling_strategy="sequential",
+        per_device_train_batch_size=4 // accumulation,
+        gradient_accumulation_steps=accumulation,
+    )
+    with pytest.raises(TrainingError, match=r"optimizer step 2 is not finite, on training rows 4, 5, 6, 7\."):
+        trainer.train()
+    assert trainer.state.global_step == 1
+    assert all(
+        bool(parameter.isfinite().all())
+        for name, parameter in trainer.model.named_parameters()
+        if name != "classifier.bias"
+    )
+
+
+@pytest.mark.parametrize("sampling", ["random", "group_by_length", "sequential"])
+def test_evaluation_keeps_the_order_of_the_rows(sampling, tmp_path, tokenizer):
+    trainer = trainer_on(tmp_path, tokenizer, train_sampling_strategy=sampling, per_device_eval_batch_size=2)
+    assert trainer.predict(rows(7)).label_ids.tolist() == rows(7)["labels"]
+
+
+def test_the_private_hook_for_evaluation_order_is_still_hfs():
+    # Our only private override: a Trainer that renames it would shuffle predictions again, without a word.
+    assert list(inspect.signature(Trainer._get_eval_sampler).parameters) == ["self", "eval_dataset"]
+    assert "self._get_eval_sampler" in inspect.getsource(Trainer)
+    assert FullFinetuningTrainer._get_eval_sampler is not Trainer._get_eval_sampler
+
+
+def test_what_the_trainer_reads_of_hf_is_still_there(tmp_path, tokenizer):
+    trainer = trainer_on(tmp_path, tokenizer)
+    assert trainer._loss_shifts_labels is False
+    assert hasattr(trainer.accelerator.gradient_state, "remainder")
+    assert hasattr(trainer.accelerator.gradient_state, "end_of_dataloader")
+
+
+def test_learning_rates_of_every_group_stand_in_the_log(tmp_path, tokenizer):
+    from hf_fft.recipe import FullRecipe
+    from hf_fft.strategies import Full
+
+    trainer = trainer_on(
+        tmp_path,
+        tokenizer,
+        strategy=Full(FullRecipe(layer_decay=0.5)),
+        callbacks=[LearningRateRecorder()],
+        learning_rate=1e-3,
+        lr_scheduler_type="constant",
+    )
+    trainer.train()
+    rates = [line["learning_rates"] for line in trainer.state.log_history if "loss" in line]
+    assert rates == [{"head": 1e-3, "layer 1": 5e-4, "layer 0": 2.5e-4, "embeddings": 1.25e-4}] * 3
+
+
+def test_the_recorded_rate_is_the_one_that_the_step_used(tmp_path, tokenizer):
+    trainer = trainer_on(tmp_path, tokenizer, callbacks=[LearningRateRecorder()], learning_rate=3e-4)
+    trainer.train()
+    for line in (line for line in trainer.state.log_history if "loss" in line):
+        assert line["learning_rates"]["head"] == pytest.approx(line["learning_rate"])
+
+
+def test_training_seconds_count_neither_evaluation_nor_saving():
+    ticks = iter([0.0, 10.0, 13.0, 17.0, 20.0, 30.0])  # begin, step, evaluated, saved, step, evaluated
+    meter = CostMeter(clock=lambda: next(ticks))
+    meter.on_train_begin(None, None, None)
+    meter.on_step_end(None, None, None)
+    meter.on_evaluate(None, None, None)
+    meter.on_save(None, None, None)
+    meter.on_step_end(None, None, None)
+    meter.on_evaluate(None, None, None)
+    assert (meter.train_seconds, meter.evaluation_seconds) == (13.0, 13.0)
+
+
+def test_a_second_training_by_model_init_builds_and_prepares_a_new_model(tmp_path, tokenizer):
+    trainer = FullFinetuningTrainer(
+        model_init=lambda: BertForSequenceClassification(tiny_config()),
+        args=arguments(tmp_path),
+        strategy="feature_based",
+        train_dataset=rows(),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    learned = {name for name, parameter in trainer.model.named_parameters() if parameter.requires_grad}
+    assert learned == {"classifier.weight", "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"}
+
+
+def test_a_masked_language_model_without_a_task_gets_an_exact_loss_too(tmp_path, tokenizer):
+    items = [{"input_ids": [5, 6, 7, 8], "attention_mask": [1] * 4, "labels": [-100, 6, -100, 8]} for _ in range(8)]
+    logged = []
+    for batch, accumulation in ((8, 1), (2, 4)):
+        torch.manual_seed(0)
+        model = BertForMaskedLM(tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+        changes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        trainer = FullFinetuningTrainer(model, arguments(tmp_path, **changes), train_dataset=Dataset.from_list(items))
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
+
+
+def test_the_sequence_to_sequence_trainer_has_an_exact_loss(tmp_path):
+    config = T5Config(
+        vocab_size=40,
+        d_model=16,
+        d_kv=8,
+        d_ff=32,
+        num_layers=1,
+        num_heads=2,
+        dropout_rate=0.0,
+        decoder_start_token_id=0,
+    )
+    items = [
+        {"input_ids": [5, 6, 7], "decoder_input_ids": [0, 8], "labels": [8, 9 if index % 2 else -100]}
+        for index in range(8)
+    ]
+    logged = []
+    for batch, accumulation in ((8, 1), (2, 4)):
+        torch.manual_seed(0)
+        args = Seq2SeqTrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=accumulation,
+            num_train_epochs=1,
+            logging_steps=1,
+            save_strategy="no",
+            use_cpu=True,
+            disable_tqdm=True,
+        )
+        trainer = FullFinetuningSeq2SeqTrainer(
+            T5ForConditionalGeneration(config), args, train_dataset=Dataset.from_list(items)
+        )
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
+
+
+def test_logs_are_json(tmp_path, tokenizer):
+    trainer = trainer_on(tmp_path, tokenizer, callbacks=[LearningRateRecorder()])
+    trainer.train()
+    assert json.loads(json.dumps(trainer.state.log_history, allow_nan=False))
