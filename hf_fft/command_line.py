@@ -16,7 +16,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="PATH=VALUE", help="change a value: training.learning_rate=1e-4"
     )
-    parser.add_argument("--output-dir", help="run folder; runs/NAME if neither this nor the recipe says")
+    parser.add_argument("--output-dir", help="where results go; a folder under runs/ with the recipe's name otherwise")
     parser.add_argument("--overwrite", action="store_true", help="replace what another run left in the run folder")
     parser.add_argument(
         "--trust-remote-code",

@@ -10,6 +10,7 @@ recipe names keeps its options and its learning rate; the others take their own 
 from __future__ import annotations
 
 import argparse
+import difflib
 import subprocess
 import sys
 import tempfile
@@ -71,6 +72,7 @@ def compare_strategies(
     """
     from hf_fft.report import comparison_markdown
 
+    _check_names(strategies)
     folder = Path(output_dir or recipe.output_dir or Path("runs") / "comparison")
     recipes = {name: for_strategy(recipe, name) for name in strategies}
     flags = [
@@ -98,6 +100,14 @@ def for_strategy(recipe: Recipe, name: str) -> Recipe:
         values["strategy"] = {"name": name}
         values["training"].pop("learning_rate", None)
     return recipe_from({**values, "output_dir": None}, source="the recipe for this comparison")
+
+
+def _check_names(strategies: Sequence[str]) -> None:
+    for name in strategies:
+        if name not in STRATEGY_NAMES:
+            near = difflib.get_close_matches(name, STRATEGY_NAMES, n=1)
+            meant = f'; did you mean "{near[0]}"?' if near else "."
+            raise RecipeError(f'"{name}" is not a strategy{meant} There are {", ".join(STRATEGY_NAMES)}.')
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -19,6 +19,7 @@ from hf_fft.report import model_card, write_plots
 from hf_fft.result import (
     Prediction,
     Result,
+    begin_run,
     failed_result,
     open_run_folder,
     write_predictions,
@@ -39,7 +40,7 @@ class Prepared:
 
     Attributes:
         recipe: The recipe with every default filled in.
-        task: The task, fitted to the data: label names, class weights, longest input.
+        task: The task, fitted to data and tokenizer: label names, class weights, longest input.
         strategy: Which weights learn.
         tokenizer: The model's own.
         splits: The rows.
@@ -80,7 +81,9 @@ def fine_tune(
         if finished is not None:
             logger.info("%s already holds this run, finished; nothing to do.", folder)
             return finished
-        return _run(prepare(filled, notes), folder)
+        prepared = prepare(filled, notes)
+        logger.info("\n".join(prepared.report.lines()))
+        return _run(prepared, folder)
 
 
 def fill_in(recipe: Recipe, *, trust_remote_code: bool = False) -> tuple[Recipe, tuple[str, ...]]:
@@ -100,6 +103,7 @@ def fill_in(recipe: Recipe, *, trust_remote_code: bool = False) -> tuple[Recipe,
     strategy = strategy_for(recipe.strategy)
     rate = strategy.default_learning_rate
     note = f'learning rate {rate:g}: the default of strategy "{strategy.name}"; training.learning_rate sets another.'
+    logger.info(note)
     return recipe.with_values({"training.learning_rate": rate}), (note,)
 
 
@@ -115,7 +119,16 @@ def prepare(recipe: Recipe, notes: tuple[str, ...] = ()) -> Prepared:
     fitted = task.fitted(splits, tokenizer)
     encoded = preprocess_splits(fitted, splits, tokenizer)
     report = fitted.report(splits, encoded)
-    return Prepared(recipe, fitted, strategy, tokenizer, splits, encoded, report, notes)
+    return Prepared(recipe, fitted, strategy, tokenizer, splits, encoded, report, notes + _lowered(task, fitted))
+
+
+def _lowered(task: Task, fitted: Task) -> tuple[str, ...]:
+    asked, possible = task.recipe.max_length, fitted.recipe.max_length
+    if asked == possible:
+        return ()
+    note = f"max_length {possible} instead of {asked}: the model takes no longer inputs."
+    logger.info(note)
+    return (note,)
 
 
 def preprocess_splits(task: Task, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
@@ -159,8 +172,9 @@ def load_model(
 def _run(prepared: Prepared, folder: Path) -> Result:
     """Train, score and keep; a run that fails leaves a result that says why."""
     memory = PeakMemory()
+    trainer = trainer_for(prepared, folder / "checkpoints")
+    begin_run(folder, prepared.recipe)
     try:
-        trainer = trainer_for(prepared, folder / "checkpoints")
         trainer.train()
         result, predictions = _gather(prepared, trainer, memory, folder)
     except HfFftError as error:
@@ -174,16 +188,16 @@ def _run(prepared: Prepared, folder: Path) -> Result:
 def _gather(
     prepared: Prepared, trainer: FullFinetuningTrainer, memory: PeakMemory, folder: Path
 ) -> tuple[Result, list[Prediction]]:
-    """Score the splits that were not trained on, save the model, and put the result together."""
+    """Save the model, score the splits that were not trained on, and put the result together."""
+    save_model(trainer, prepared, folder / "model")
     scored = {
         name: score_split(trainer, prepared.task, rows, getattr(prepared.encoded, name), split=name)
         for name, rows in prepared.splits.items()
         if name != "train"
     }
-    save_model(trainer, prepared, folder / "model")
     result = result_of(
         trainer,
-        recipe=prepared.recipe,
+        recipe=prepared.recipe.model_copy(update={"task": prepared.task.recipe}),
         metric=prepared.task.primary_metric,
         scored=scored,
         cost=cost_of(trainer, scored, peak_mib=memory.mib(), model_folder=folder / "model"),
@@ -200,7 +214,7 @@ def save_model(trainer: FullFinetuningTrainer, prepared: Prepared, folder: Path)
     assert isinstance(trainer.model, PreTrainedModel)
     trainer.model.save_pretrained(folder)
     # So that a pipeline with truncation=True cuts where training cut.
-    prepared.tokenizer.model_max_length = prepared.recipe.task.max_length
+    prepared.tokenizer.model_max_length = prepared.task.recipe.max_length
     prepared.tokenizer.save_pretrained(folder)
 
 

@@ -4,12 +4,14 @@
     python -m hf_fft.run mine.json --check                      everything but the training
     python -m hf_fft.run mine.json --set training.learning_rate=1e-4
 
-Exit codes: 0 done, 2 a recipe or data to put right, 5 a run folder that is taken, 6 a loss that is not a number.
+Exit codes: 0 done, 1 a bug or a missing package, 2 a recipe or data to put right, 5 a run folder that is taken, 6 a
+loss that is not a number, 130 interrupted.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -41,8 +43,9 @@ def _run(options: argparse.Namespace) -> None:
     from hf_fft.report import result_table
 
     result = fine_tune(recipe, folder, overwrite=options.overwrite, trust_remote_code=options.trust_remote_code)
-    print(result_table(result))
-    print(f"\nThe run folder is {folder}; the model for plain transformers is {folder / 'model'}.")
+    if os.environ.get("RANK", "0") == "0":
+        print(result_table(result))
+        print(f"\nThe run folder is {folder}; the model for plain transformers is {folder / 'model'}.")
 
 
 def _check(recipe: Recipe, *, trust_remote_code: bool) -> None:

@@ -13,8 +13,9 @@ import pytest
 import torch
 from conftest import reviews, write_rows
 from safetensors.torch import load_file
+from transformers import pipeline
 
-from hf_fft.errors import DataError, RecipeError, RunFolderError, TrainingError
+from hf_fft.errors import DataError, RecipeError, RunFolderError, StrategyError, TrainingError
 from hf_fft.pipeline import fine_tune
 from hf_fft.recipe import recipe_from
 from hf_fft.result import load_result, read_predictions
@@ -119,7 +120,8 @@ def test_a_run_folder_holds_what_the_design_promises(folders):
     assert {"train_seconds", "evaluation_seconds", "peak_mib", "trainable_parameters", "total_parameters"} <= set(
         stored["cost"]
     )
-    assert stored["recipe"] == json.loads((folder / "recipe.json").read_text())
+    asked = json.loads((folder / "recipe.json").read_text())
+    assert stored["recipe"] == {**asked, "task": {**asked["task"], "labels": ["neg", "pos"]}}
     config = json.loads((folder / "model" / "config.json").read_text())
     assert config["id2label"] == {"0": "neg", "1": "pos"}
     assert config["problem_type"] == "single_label_classification"
@@ -206,8 +208,9 @@ def test_another_recipe_does_not_get_the_folder_unless_told_to_overwrite(recipe_
 def test_a_folder_that_is_no_run_folder_is_left_alone(recipe_values, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
-    with pytest.raises(RunFolderError, match=r"is not a run folder"):
-        fine_tune(recipe_from(recipe_values), tmp_path / "thesis")
+    for overwrite in (False, True):
+        with pytest.raises(RunFolderError, match=r"is not a run folder"):
+            fine_tune(recipe_from(recipe_values), tmp_path / "thesis", overwrite=overwrite)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "years of work"
 
 
@@ -231,6 +234,41 @@ def test_remote_code_needs_two_consents(recipe_values, tmp_path):
     recipe = recipe_from(merged(recipe_values, model={"trust_remote_code": True}))
     with pytest.raises(RecipeError, match=r"--trust-remote-code"):
         fine_tune(recipe, tmp_path / "run")
+
+
+def test_a_metric_that_does_not_exist_is_refused_before_training(recipe_values, tmp_path):
+    values = merged(recipe_values, task={"primary_metric": "f1_makro"})
+    with pytest.raises(RecipeError, match='"f1_makro" is not a metric here; did you mean "f1_macro"'):
+        fine_tune(recipe_from(values), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_early_stopping_without_evaluations_is_refused(recipe_values, tmp_path):
+    values = {**merged(recipe_values, training={"eval_strategy": "no"}), "early_stopping": {"patience": 1}}
+    with pytest.raises(RecipeError, match=r'early_stopping needs evaluations; training\.eval_strategy is "no"'):
+        fine_tune(recipe_from(values), tmp_path / "run")
+
+
+def test_an_optimizer_whose_package_is_missing_is_refused_before_training(recipe_values, tmp_path):
+    values = merged(recipe_values, training={"optim": "lomo"})
+    with pytest.raises((RecipeError, StrategyError), match=r'training\.optim "lomo"'):
+        fine_tune(recipe_from(values), tmp_path / "run")
+
+
+def test_a_run_that_is_refused_costs_no_finished_one_even_with_overwrite(recipe_values, tmp_path):
+    first = fine_tune(recipe_from(recipe_values), tmp_path / "run")
+    empty = write_rows(tmp_path / "empty", train=[{"text": "good", "label": "pos"}])
+    with pytest.raises(DataError):
+        fine_tune(recipe_from(merged(recipe_values, data={"path": str(empty)})), tmp_path / "run", overwrite=True)
+    assert load_result(tmp_path / "run") == first
+
+
+def test_inputs_are_no_longer_than_the_model_takes_and_the_saved_tokenizer_knows(recipe_values, tmp_path):
+    result = fine_tune(recipe_from(merged(recipe_values, task={"max_length": 500})), tmp_path / "run")
+    assert result.recipe.task.max_length == 64
+    assert result.notes == ("max_length 64 instead of 500: the model takes no longer inputs.",)
+    classify = pipeline("text-classification", model=str(tmp_path / "run" / "model"), truncation=True)
+    assert classify("good " * 300)[0]["label"] in {"pos", "neg"}
 
 
 def test_label_smoothing_of_several_labels_is_refused(recipe_values, tmp_path):

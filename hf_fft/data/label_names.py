@@ -38,6 +38,8 @@ def agree_on_names(
         if names is not None:
             _refuse_unknown(count, chosen, split, column)
         _refuse_unseen(count, counts["train"], split, column)
+    if absent := [name for name in chosen if name not in counts["train"]]:
+        logger.warning('column "%s": labels without a single row in train: %s', column, listed(absent))
     ids = {name: index for index, name in enumerate(chosen)}
     return chosen, {split: [ids[text] for text in labels] for split, labels in texts.items()}
 
@@ -75,7 +77,9 @@ def _refuse_unknown(count: Counter[str], chosen: list[str], split: str, column: 
     if unknown:
         raise DataError(
             f'Column "{column}" of {split} has labels that are not in task.labels ({listed(chosen)}): '
-            f"{_counted(unknown, count)}{did_you_mean(unknown[0], chosen) or '.'} Add or correct them."
+            f"{_counted(unknown, count)}{did_you_mean(unknown[0], chosen) or '.'} "
+            + ("Numbers count the names from 0. " if all(_INTEGER.fullmatch(label) for label in unknown) else "")
+            + "Add or correct them."
         )
 
 

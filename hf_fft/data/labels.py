@@ -76,7 +76,7 @@ def label_columns(splits: DatasetDict, columns: Sequence[str], into: str) -> Dat
         if into in rows.column_names and into not in columns:
             raise DataError(
                 f'The columns {listed(columns)} are gathered in a column "{into}", but {split} has one already. '
-                "Set task.label_column to a free name."
+                "Rename that column in the data."
             )
         flags = []
         for column in columns:

@@ -32,6 +32,7 @@ class TokenLengths(Record):
     median: float
     percentile_95: float
     longest: int
+    max_length: int | None = None
     share_truncated: float | None = None
 
 
@@ -129,6 +130,7 @@ def _token_lengths(lengths: Sequence[int], max_length: int | None) -> TokenLengt
         median=float(numpy.median(array)),
         percentile_95=float(numpy.percentile(array, 95)),
         longest=int(array.max()),
+        max_length=max_length,
         share_truncated=None if max_length is None else float((array > max_length).mean()),
     )
 
@@ -144,7 +146,11 @@ def _rows(count: int) -> str:
 
 
 def _lengths(lengths: TokenLengths) -> str:
-    cut = "" if lengths.share_truncated is None else f"; {lengths.share_truncated:.1%} of rows are cut"
+    cut = (
+        ""
+        if lengths.share_truncated is None
+        else f"; {lengths.share_truncated:.1%} of rows are longer than {lengths.max_length:,}"
+    )
     return (
         f"tokens: median {lengths.median:.0f}, 95th percentile {lengths.percentile_95:.0f}, "
         f"longest {lengths.longest:,}{cut}"

@@ -93,7 +93,9 @@ def _hint(task: TaskColumns) -> str:
     wanted = [
         f"task.{name}"
         for name in fields
-        if name.endswith(("_column", "_columns")) and getattr(recipe, name) is not None
+        if name.endswith(("_column", "_columns"))
+        and getattr(recipe, name) is not None
+        and not getattr(recipe, f"{name}s", None)
     ]
     return f"Set {' and '.join(wanted)}." if wanted else "Set the column fields of task."
 

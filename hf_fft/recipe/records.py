@@ -133,8 +133,12 @@ class DataRecipe(Record):
     validation_fraction: Fraction = Field(
         0.1, description="Share of the training rows held out where the data bring no validation split; 0 for none."
     )
-    test_fraction: Fraction = Field(0.0, description="Share of all rows held out as test where the data bring none.")
-    group_column: str | None = Field(None, description="Rows of one group (a movie) stay in one split.")
+    test_fraction: Fraction = Field(
+        0.0, description="Share of the training rows held out as test where the data bring none."
+    )
+    group_column: str | None = Field(
+        None, description="Hold-outs keep the rows of one group (a movie) together; fractions then count groups."
+    )
     exclude: dict[str, Annotated[tuple[str | int | bool, ...], Field(strict=False)]] = Field(
         {}, description="Rows to drop: values by column."
     )
@@ -180,7 +184,9 @@ class Recipe(Record):
     training: TrainingRecipe = Field(TrainingRecipe(), description="Fields of transformers.TrainingArguments.")
     early_stopping: EarlyStoppingRecipe | None = Field(None, description="When to stop before the last epoch.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, dropout and the order of rows.")
-    output_dir: str | None = Field(None, min_length=1, description="Run folder; runs/<recipe's name> if absent.")
+    output_dir: str | None = Field(
+        None, min_length=1, description="Run folder; the command line has one of its own if absent."
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -7,9 +7,11 @@ name stands.
 
 from __future__ import annotations
 
-PUBLISHING = "the trainer does not publish; train first, then publish the run folder with hf_fft.publish"
-BEST_MODEL = "the best by the task's primary metric on validation is always kept; task.primary_metric says which metric"
-DOORS = "the recipe is trained, validated and tested; hf_fft.run trains, hf_fft.predict predicts"
+PUBLISHING = "training does not publish; train first, then upload the run folder's model/"
+BEST_MODEL = (
+    "the best by the task's primary metric on validation is kept by itself; task.primary_metric says which metric"
+)
+DOORS = "every run trains, and scores validation and test; leave it out"
 PREDICTIONS = "hf_fft collects the predictions itself, for metrics and for predictions.jsonl; leave it out"
 COLUMNS = "the task knows its columns; see task.text_column, task.label_column"
 HALF_WEIGHTS = (
@@ -34,7 +36,7 @@ REFUSED: dict[str, str] = {
     "do_train": DOORS,
     "do_eval": DOORS,
     "do_predict": DOORS,
-    "resume_from_checkpoint": "a run goes on by itself when it is started again on its run folder; leave it out",
+    "resume_from_checkpoint": "a run starts at its beginning; leave it out",
     "local_rank": "torchrun or `accelerate launch` sets it for each process; leave it out",
     "label_names": COLUMNS,
     "remove_unused_columns": COLUMNS,
@@ -112,7 +114,7 @@ RENAMED: dict[str, str] = {
     "fp16_backend": TORCH_AMP,
     "half_precision_backend": TORCH_AMP,
     "logging_dir": TENSORBOARD,
-    "overwrite_output_dir": "removed from transformers; a run folder is never overwritten: name another output_dir",
+    "overwrite_output_dir": "removed from transformers; --overwrite on the command line replaces a run folder",
     "split_batches": "it stands in training.accelerator_config now",
     "dispatch_batches": "it stands in training.accelerator_config now",
     "fsdp_min_num_params": "it stands in training.fsdp_config now",

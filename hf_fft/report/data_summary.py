@@ -7,7 +7,15 @@ from typing import Any
 from hf_fft.report.wording import MISSING, amount_text, listed, markdown_table, share_text
 from hf_fft.result import Result
 
-HEADINGS = ["split", "rows", "repeated texts", "empty texts", "median tokens", "longest, tokens", "share cut"]
+HEADINGS = [
+    "split",
+    "rows",
+    "repeated texts",
+    "empty texts",
+    "median tokens",
+    "longest, tokens",
+    "longer than max_length",
+]
 
 
 def data_summary(result: Result) -> str:

@@ -1,6 +1,6 @@
 """What came out of a run: its records, and the folder that keeps them."""
 
-from hf_fft.result.folder import RECIPE_FILE, failed_result, open_run_folder
+from hf_fft.result.folder import RECIPE_FILE, begin_run, failed_result, open_run_folder
 from hf_fft.result.records import (
     Cost,
     Curves,
@@ -37,6 +37,7 @@ __all__ = [
     "Result",
     "TrainingPoint",
     "as_json",
+    "begin_run",
     "failed_result",
     "load_result",
     "lock",

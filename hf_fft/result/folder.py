@@ -35,32 +35,42 @@ OURS = (
 def open_run_folder(folder: Path, recipe: Recipe, *, overwrite: bool = False) -> Iterator[Result | None]:
     """Own a run folder for a while; give its result if it holds this very run, finished.
 
-    Under torchrun the first process alone owns it, and the others ask nothing.
+    Under torchrun the first process alone owns it; the others only look whether there is anything to do.
 
     Raises:
         RunFolderError: if another process owns the folder, it holds another run, or it is no run folder at all.
     """
-    if os.environ.get("RANK", "0") != "0":
-        yield None
+    if not _is_first_process():
+        yield None if overwrite else _finished(folder)
         return
     created = _topmost_missing(folder)
     _refuse_foreign(folder, recipe, overwrite=overwrite)
     with lock(folder):
-        finished = None if overwrite else _finished(folder)
-        if finished is None:
-            _clear(folder)
-            write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json", by_alias=True))
         try:
-            yield finished
+            yield None if overwrite else _finished(folder)
         except HfFftError:
-            if created is not None and not (folder / RESULT_FILE).exists():
+            if created is not None and not (folder / RECIPE_FILE).exists():
                 shutil.rmtree(created, ignore_errors=True)  # refused before it began: leave no trace
             raise
+
+
+def begin_run(folder: Path, recipe: Recipe) -> None:
+    """Clear what an earlier run left and write down the recipe: from here on the folder is this run's.
+
+    Called when nothing is left that a user could have to put right, so that a refused run costs no finished one.
+    """
+    if _is_first_process():
+        _clear(folder)
+        write_json(folder / RECIPE_FILE, recipe.model_dump(mode="json", by_alias=True))
 
 
 def failed_result(recipe: Recipe, error: Exception) -> Result:
     """Return the result of a run that stopped with an error."""
     return Result(status="failed", recipe=recipe, error=f"{type(error).__name__}: {error}")
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _finished(folder: Path) -> Result | None:
@@ -71,14 +81,14 @@ def _finished(folder: Path) -> Result | None:
 
 
 def _refuse_foreign(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    if overwrite or not folder.exists() or all(path.name == LOCK_FILE for path in folder.iterdir()):
+    if not folder.exists() or all(path.name == LOCK_FILE for path in folder.iterdir()):
         return
     if not (folder / RECIPE_FILE).exists():
         raise RunFolderError(
             f"{folder} exists and is not a run folder ({RECIPE_FILE} is missing). Choose another --output-dir, "
             "or clear it."
         )
-    if (folder / RESULT_FILE).exists() and _finished(folder) is None:
+    if overwrite or ((folder / RESULT_FILE).exists() and _finished(folder) is None):
         return
     differing = _differing(json.loads((folder / RECIPE_FILE).read_text()), recipe)
     if differing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import nn
+from transformers import PreTrainedModel
 
 from hf_fft.errors import StrategyError
 from hf_fft.recipe import FeatureBasedRecipe
@@ -53,6 +54,6 @@ class FeatureBased(Strategy):
 
 def _output_is_tied(model: nn.Module) -> bool:
     """Say whether the output layer is the backbone's embeddings again: what stands around it is pretrained, not new."""
-    output = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    output = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
     inside = {id(parameter) for parameter in backbone(model).parameters()}
     return output is not None and any(id(parameter) in inside for parameter in output.parameters())

@@ -9,7 +9,7 @@ so.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -69,21 +69,37 @@ def load_pretrained(auto_model: Any, model: ModelRecipe | str, changes: Mapping[
     """Load a model in float32 with some fields of its configuration changed; new heads are drawn from torch's seed.
 
     A head in the checkpoint that has another shape than the task needs is replaced by a new one, with a warning.
+
+    Raises:
+        RecipeError: if the model cannot be loaded, or the recipe's changes would throw pretrained weights away.
     """
     recipe = as_model_recipe(model)
     config = load_config(recipe, changes)
     with _explained(recipe.name):
-        loaded = auto_model.from_pretrained(
+        loaded, information = auto_model.from_pretrained(
             _place(recipe, recipe.name),
             config=config,
             dtype=torch.float32,
             use_safetensors=True,
             ignore_mismatched_sizes=True,
+            output_loading_info=True,
             **_hub_options(recipe, recipe.name),
         )
+    _refuse_lost_weights(loaded, information["mismatched_keys"], recipe)
     # A cache folder would otherwise be written into the saved config as the model's origin.
     loaded.config._name_or_path = recipe.name
     return loaded
+
+
+def _refuse_lost_weights(model: PreTrainedModel, mismatched: Iterable[Any], recipe: ModelRecipe) -> None:
+    """Refuse pretrained weights of the backbone that no longer fit; a head of another shape may go."""
+    keys = sorted(key if isinstance(key, str) else key[0] for key in mismatched)
+    lost = [key for key in keys if key.startswith(f"{model.base_model_prefix}.")]
+    if lost:
+        raise RecipeError(
+            f"model.config {dict(recipe.config)} does not fit the weights of {recipe.name}: {', '.join(lost[:3])} and "
+            "whatever else has another shape would start at random. Change only what leaves shapes alone, e.g. dropout."
+        )
 
 
 def refuse_other_label_order(config: Any, labels: list[str], name: str) -> None:

@@ -23,7 +23,7 @@ from hf_fft.tasks import losses
 from hf_fft.tasks.labels import multi_hot
 
 # Where several 0/1 columns hold the labels, the joined column takes this name.
-JOINED_LABELS = "labels"
+JOINED_LABELS = "joined_labels"
 DECISION_THRESHOLD = 0.5
 
 
@@ -86,6 +86,10 @@ class ProblemType(ABC):
     def metrics(self, gold: list[Any], guess: list[Any]) -> dict[str, float]:
         """Score comparable answers."""
 
+    @abstractmethod
+    def examples(self) -> list[Any]:
+        """Return a few comparable answers, by which one can ask for the metrics' names."""
+
 
 class SingleLabel(ProblemType):
     """Exactly one label a row."""
@@ -128,6 +132,10 @@ class SingleLabel(ProblemType):
     def metrics(self, gold: list[Any], guess: list[Any]) -> dict[str, float]:
         """Return accuracy and its kin."""
         return single_label_scores(gold, guess, self.labels)
+
+    def examples(self) -> list[Any]:
+        """Return every label number once."""
+        return list(range(len(self.labels)))
 
 
 class MultiLabel(ProblemType):
@@ -175,6 +183,10 @@ class MultiLabel(ProblemType):
         """Return the F1 scores."""
         return multi_label_scores(np.asarray(gold), np.asarray(guess), self.labels)
 
+    def examples(self) -> list[Any]:
+        """Return each label alone."""
+        return np.eye(len(self.labels), dtype=int).tolist()
+
 
 class Regression(ProblemType):
     """A number."""
@@ -213,6 +225,10 @@ class Regression(ProblemType):
     def metrics(self, gold: list[Any], guess: list[Any]) -> dict[str, float]:
         """Return correlations and errors."""
         return regression_scores(gold, guess)
+
+    def examples(self) -> list[Any]:
+        """Return three numbers."""
+        return [0.0, 1.0, 2.0]
 
 
 PROBLEM_TYPES: dict[str, type[ProblemType]] = {

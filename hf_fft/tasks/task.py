@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_fft.data import DataReport, Splits
-from hf_fft.recipe import ModelRecipe
+from hf_fft.recipe import ModelRecipe, TaskRecipe
 from hf_fft.result import Metric, Prediction
 
 
@@ -25,6 +25,7 @@ class Task(ABC):
 
     name: ClassVar[str]
     auto_model: ClassVar[Any]
+    recipe: TaskRecipe
 
     @property
     @abstractmethod

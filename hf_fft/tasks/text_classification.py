@@ -8,6 +8,7 @@ nothing but outputs, labels and a count.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -74,13 +75,19 @@ class TextClassification(Task):
         return self.problem.type_column(splits)
 
     def fitted(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> TextClassification:
-        """Fill in the label names, the class weights (of mean 1 over the training rows) and the model's own limit."""
+        """Fill in the label names, the class weights (of mean 1 over the training rows) and the model's own limit.
+
+        Raises:
+            RecipeError: if the recipe's primary metric does not exist, or a Hub metric cannot be had.
+        """
         filled: dict[str, Any] = {"max_length": min(self.recipe.max_length, tokenizer.model_max_length)}
         if self.problem.has_labels:
             filled["labels"] = tuple(name_labels(splits.train, self.label_column))
         if self.recipe.class_weights is not None:
             filled["class_weights"] = class_weights(splits.train, self.label_column, self.recipe.class_weights)
-        return TextClassification(self.recipe.model_copy(update=filled))
+        fitted = TextClassification(self.recipe.model_copy(update=filled))
+        fitted._check_primary_metric(fitted._metrics(fitted.problem.examples(), fitted.problem.examples()))
+        return fitted
 
     def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
         """Load the model with a head for these labels, its `problem_type` and label names in the config."""
@@ -154,20 +161,10 @@ class TextClassification(Task):
         ]
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
-        """Score labelled predictions with scikit-learn, and with the recipe's Hub metrics.
-
-        Raises:
-            RecipeError: if the recipe's primary metric is not among them.
-        """
+        """Score labelled predictions with scikit-learn, and with the recipe's Hub metrics."""
         gold = self.problem.comparable([prediction.gold for prediction in predictions])
         guess = self.problem.comparable([prediction.guess for prediction in predictions])
-        scores = self.problem.metrics(gold, guess)
-        for name in self.recipe.hub_metrics:
-            scores |= hub_metric(name)(predictions=guess, references=gold)
-        if self.primary_metric.name not in scores:
-            known = ", ".join(name for name in scores if "/" not in name)
-            raise RecipeError(f'task.primary_metric: "{self.primary_metric.name}" is not among the metrics: {known}.')
-        return scores
+        return self._metrics(gold, guess)
 
     def report(self, splits: Splits, encoded: Splits) -> DataReport:
         """Describe label counts, token lengths, duplicates and rows that two splits share."""
@@ -179,6 +176,20 @@ class TextClassification(Task):
             token_lengths={name: list(by_row.values()) for name, by_row in lengths.items()},
             max_length=self.recipe.max_length,
         )
+
+    def _metrics(self, gold: list[Any], guess: list[Any]) -> dict[str, float]:
+        scores = self.problem.metrics(gold, guess)
+        for name in self.recipe.hub_metrics:
+            scores |= hub_metric(name)(predictions=guess, references=gold)
+        return scores
+
+    def _check_primary_metric(self, scores: Mapping[str, float]) -> None:
+        name = self.primary_metric.name
+        if name not in scores:
+            near = difflib.get_close_matches(name, scores, n=1)
+            meant = f'; did you mean "{near[0]}"?' if near else "."
+            known = ", ".join(known for known in scores if "/" not in known)
+            raise RecipeError(f'task.primary_metric: "{name}" is not a metric here{meant} There are {known}.')
 
     @property
     def _windows(self) -> bool:

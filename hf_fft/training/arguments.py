@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import TrainingArguments
 
-from hf_fft.errors import RecipeError
+from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.recipe import Recipe
 from hf_fft.result import Metric
 from hf_fft.strategies import Strategy
@@ -43,9 +44,11 @@ def training_arguments(
 
     Raises:
         RecipeError: if this machine cannot do what the recipe asks.
+        MissingExtraError: if a tracker is not installed.
     """
     asked = recipe.training.values()
     check_precision(asked)
+    _check_trackers(asked)
     ours: dict[str, Any] = {
         "learning_rate": strategy.default_learning_rate,
         "per_device_eval_batch_size": max(32, asked.get("per_device_train_batch_size", 8)),
@@ -88,6 +91,12 @@ def check_precision(asked: dict[str, Any]) -> None:
         raise RecipeError("training.fp16 and training.bf16 exclude each other; keep one.")
 
 
+def _check_trackers(asked: dict[str, Any]) -> None:
+    trackers = asked.get("report_to") or []
+    if "wandb" in ([trackers] if isinstance(trackers, str) else trackers) and find_spec("wandb") is None:
+        raise MissingExtraError("wandb", 'training.report_to "wandb"')
+
+
 def steps_in_all(arguments: TrainingArguments, training_items: int) -> int:
     """Return the optimizer steps that a run will take."""
     if arguments.max_steps > 0:
@@ -106,15 +115,15 @@ def _keeping_the_best(asked: dict[str, Any], metric: Metric, *, validates: bool)
         return {"eval_strategy": "no", "save_strategy": "no"}
     strategy = asked.get("eval_strategy", "epoch")
     saves = asked.get("save_strategy", strategy)
+    best = {"metric_for_best_model": f"eval_{metric.name}", "greater_is_better": metric.greater_is_better}
     if strategy == "no" or saves == "no":
-        return {"eval_strategy": strategy, "save_strategy": saves}
+        return {"eval_strategy": strategy, "save_strategy": "no", **best}
     intervals = {"save_steps": asked["eval_steps"]} if "eval_steps" in asked and "save_steps" not in asked else {}
     return {
         "eval_strategy": strategy,
         "save_strategy": saves,
         "load_best_model_at_end": True,
-        "metric_for_best_model": f"eval_{metric.name}",
-        "greater_is_better": metric.greater_is_better,
+        **best,
         **intervals,
     }
 

@@ -34,8 +34,7 @@ def build_trainer(
         StrategyError: if the strategy makes no sense for the model.
     """
     validates = splits.validation is not None
-    if recipe.early_stopping is not None and not validates:
-        raise RecipeError("early_stopping needs a validation split; set data.validation_fraction above 0.")
+    _check_early_stopping(recipe, validates=validates)
     arguments = training_arguments(
         recipe,
         strategy,
@@ -64,6 +63,8 @@ def build_trainer(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[CostMeter(), LearningRateRecorder(), *_early_stopping(recipe)],
     )
+    # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
+    trainer.optimizer_class_and_options(model)
     return trainer
 
 
@@ -71,6 +72,15 @@ def _early_stopping(recipe: Recipe) -> list[EarlyStoppingCallback]:
     if recipe.early_stopping is None:
         return []
     return [EarlyStoppingCallback(recipe.early_stopping.patience, recipe.early_stopping.threshold)]
+
+
+def _check_early_stopping(recipe: Recipe, *, validates: bool) -> None:
+    if recipe.early_stopping is None:
+        return
+    if not validates:
+        raise RecipeError("early_stopping needs a validation split; set data.validation_fraction above 0.")
+    if recipe.training.values().get("eval_strategy") == "no":
+        raise RecipeError('early_stopping needs evaluations; training.eval_strategy is "no". Use "epoch" or "steps".')
 
 
 def _check_smoothing(recipe: Recipe) -> None:

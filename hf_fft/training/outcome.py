@@ -7,7 +7,7 @@ import math
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def environment_of(trainer: FullFinetuningTrainer) -> Environment:
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         python=platform.python_version(),
-        versions={package: version(package) for package in PACKAGES},
+        versions={package: _version(package) for package in PACKAGES},
         precision=precision_of(trainer),
         processes=trainer.args.world_size,
     )
@@ -114,6 +114,13 @@ def _evaluation_metrics(line: Mapping[str, Any]) -> dict[str, float | None]:
         for key, value in line.items()
         if key.startswith("eval_") and isinstance(value, int | float) and not key.endswith("_per_second")
     }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # hf_fft itself, run from a checkout that nobody installed
+        return "not installed"
 
 
 def _processor() -> str:

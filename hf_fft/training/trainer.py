@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import Seq2SeqTrainer, Trainer
 
-from hf_fft.errors import StrategyError, TrainingError
+from hf_fft.errors import RecipeError, StrategyError, TrainingError
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
 
@@ -55,21 +55,13 @@ class _FullFinetuning(_Base):
         """Build the optimizer over the strategy's parameter groups.
 
         Raises:
-            StrategyError: if the optimizer insists on groups of its own and the strategy has more than one rate.
+            StrategyError: if the optimizer insists on groups of its own.
         """
         if self.optimizer is not None:
             return self.optimizer
         model = self.model if model is None else model
         assert isinstance(model, nn.Module)
-        optimizer_class, options = self.optimizer_cls_and_kwargs or self.get_optimizer_cls_and_kwargs(
-            self.args,
-            model,  # type: ignore[arg-type]
-        )
-        if {"params", "model", "optimizer_dict"} & set(options) or not isinstance(optimizer_class, type):
-            raise StrategyError(
-                f'training.optim "{self.args.optim}" makes its own parameter groups, so strategy '
-                f'"{self.strategy.name}" cannot set its learning rates. Choose another, for example adamw_torch_fused.'
-            )
+        optimizer_class, options = self.optimizer_class_and_options(model)
         # HF builds the optimizer from `params` where these options name them (transformers 5.23), so its own care for
         # special optimizers stays in place.
         before = self.optimizer_cls_and_kwargs
@@ -78,6 +70,25 @@ class _FullFinetuning(_Base):
             return super().create_optimizer(model)
         finally:
             self.optimizer_cls_and_kwargs = before
+
+    def optimizer_class_and_options(self, model: nn.Module) -> tuple[Any, dict[str, Any]]:
+        """Return what the optimizer will be built from.
+
+        Raises:
+            RecipeError: if the optimizer needs a package that is not installed, or does not exist.
+            StrategyError: if it insists on parameter groups of its own.
+        """
+        try:
+            choose = self.get_optimizer_cls_and_kwargs
+            optimizer_class, options = self.optimizer_cls_and_kwargs or choose(self.args, model)  # type: ignore[arg-type]
+        except (ImportError, ValueError) as error:
+            raise RecipeError(f'training.optim "{self.args.optim}" cannot be used: {error}') from error
+        if {"params", "model", "optimizer_dict"} & set(options) or not isinstance(optimizer_class, type):
+            raise StrategyError(
+                f'training.optim "{self.args.optim}" makes its own parameter groups, so strategy '
+                f'"{self.strategy.name}" cannot set its learning rates. Choose another, for example adamw_torch_fused.'
+            )
+        return optimizer_class, options
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
@@ -158,11 +169,12 @@ class _FullFinetuning(_Base):
     def _stop_on_non_finite_loss(self) -> None:
         bad = [batch for batch, loss in zip(self._step_batches, self._step_losses, strict=True) if not loss.isfinite()]
         rows = [row for batch in bad for row in _training_rows(self.train_dataset, batch)]
-        where = f"training rows {', '.join(map(str, rows))}" if rows else "rows that could not be traced"
+        where = f"training rows {', '.join(map(str, rows))} (from 0)" if rows else "rows that could not be traced"
+        clipping = "" if self.args.max_grad_norm else ", or set training.max_grad_norm"
         raise TrainingError(
             f"the loss of optimizer step {self.state.global_step + 1} is not finite, on {where}. The weights are those "
-            f"of step {self.state.global_step}. Look at these rows, or lower training.learning_rate "
-            f"({self.args.learning_rate:g}) or training.max_grad_norm ({self.args.max_grad_norm:g})."
+            f"of step {self.state.global_step}. Look at these rows, lower training.learning_rate "
+            f"({self.args.learning_rate:g}){clipping}."
         )
 
 

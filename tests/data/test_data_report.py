@@ -61,7 +61,7 @@ def test_the_report_survives_json_and_reads_as_lines(splits):
         "train: 4 rows (a 3, b 1)",
         "  repeating the text of an earlier row: 1 row",
         "  with an empty text: 1 row",
-        "  tokens: median 4, 95th percentile 5, longest 5; 50.0% of rows are cut",
+        "  tokens: median 4, 95th percentile 5, longest 5; 50.0% of rows are longer than 4",
         "test: 3 rows (a 2, b 1)",
         "  repeating the text of an earlier row: 1 row",
         "in train and in test: 2 rows of test (different texts: 1); its scores may flatter",

@@ -51,7 +51,7 @@ class Trained:
         return {name for name, value in self.model.named_parameters() if not torch.equal(value, self.before[name])}
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def trained(name: str, strategy: str, folder: str = "") -> Trained:
     """Train the architecture for two steps of four rows by AdamW."""
     torch.set_num_threads(1)
