@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_fft.command_line import add_recipe_arguments, run_door
-from hf_fft.errors import RecipeError, RunFolderError
+from hf_fft.errors import RecipeError, TrainingError
 from hf_fft.recipe import Recipe, load_recipe, recipe_from, recipe_name
+from hf_fft.recipe.paths import with_absolute_paths
 from hf_fft.result import Result, load_result, write_json, write_text
 
 STRATEGY_NAMES = ("full", "feature_based")
@@ -68,7 +70,6 @@ def compare_strategies(
 
     Raises:
         RecipeError: if a strategy's name is unknown.
-        RunFolderError: if the folder holds runs of another recipe.
     """
     from hf_fft.report import comparison_markdown
 
@@ -95,7 +96,7 @@ def for_strategy(recipe: Recipe, name: str) -> Recipe:
     Raises:
         RecipeError: if there is no such strategy.
     """
-    values = recipe.model_dump(mode="json", by_alias=True)
+    values = with_absolute_paths(recipe.model_dump(mode="json", by_alias=True), os.getcwd())
     if name != recipe.strategy.name:
         values["strategy"] = {"name": name}
         values["training"].pop("learning_rate", None)
@@ -123,7 +124,7 @@ def _compare(options: argparse.Namespace) -> None:
     print(comparison.table())
     print(f"\nThe runs, comparison.json and comparison.md are in {comparison.folder}.")
     if all(result.status == "failed" for result in comparison.results.values()):
-        raise RecipeError("Every run failed; the reasons stand in the table.")
+        raise TrainingError("Every run failed; the reasons stand in the table.")
 
 
 def _run_apart(recipe: Recipe, folder: Path, *, title: str, flags: Sequence[str]) -> Result:
@@ -134,8 +135,6 @@ def _run_apart(recipe: Recipe, folder: Path, *, title: str, flags: Sequence[str]
         write_json(file, recipe.model_dump(mode="json", by_alias=True))
         command = [sys.executable, "-m", "hf_fft.run", str(file), "--output-dir", str(folder), *flags]
         exit_code, last_words = _call(command)
-    if exit_code == RunFolderError.exit_code:
-        raise RunFolderError(last_words)
     if exit_code == 0:
         return load_result(folder)
     return Result(status="failed", recipe=recipe, error=last_words or f"the process ended with exit code {exit_code}")

@@ -13,7 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_fft.data import DataReport, Splits, load_splits
-from hf_fft.errors import HfFftError, RecipeError
+from hf_fft.errors import RecipeError
 from hf_fft.recipe import ModelRecipe, Recipe
 from hf_fft.report import model_card, write_plots
 from hf_fft.result import (
@@ -28,7 +28,14 @@ from hf_fft.result import (
 )
 from hf_fft.strategies import FeatureBased, Strategy, strategy_for
 from hf_fft.tasks import Task, load_tokenizer, task_for
-from hf_fft.training import FullFinetuningTrainer, PeakMemory, build_trainer, check_precision, score_split
+from hf_fft.training import (
+    FullFinetuningTrainer,
+    PeakMemory,
+    build_trainer,
+    check_precision,
+    score_split,
+    trains_on_gpu,
+)
 from hf_fft.training.outcome import cost_of, result_of
 
 logger = logging.getLogger(__name__)
@@ -79,7 +86,10 @@ def fine_tune(
     folder = Path(output_dir or recipe.output_dir or Path("runs") / "run")
     with open_run_folder(folder, filled, overwrite=overwrite) as finished:
         if finished is not None:
-            logger.info("%s already holds this run, finished; nothing to do.", folder)
+            logger.info(
+                "%s already holds this run, finished, and the data were not read again; --overwrite trains anew.",
+                folder,
+            )
             return finished
         prepared = prepare(filled, notes)
         logger.info("\n".join(prepared.report.lines()))
@@ -171,14 +181,15 @@ def load_model(
 
 def _run(prepared: Prepared, folder: Path) -> Result:
     """Train, score and keep; a run that fails leaves a result that says why."""
-    memory = PeakMemory()
+    memory = PeakMemory(on_gpu=trains_on_gpu(prepared.recipe))
     trainer = trainer_for(prepared, folder / "checkpoints")
     begin_run(folder, prepared.recipe)
     try:
         trainer.train()
         result, predictions = _gather(prepared, trainer, memory, folder)
-    except HfFftError as error:
-        write_result(folder, failed_result(prepared.recipe, error))
+    except Exception as error:
+        if trainer.is_world_process_zero():
+            write_result(folder, failed_result(prepared.recipe, error))
         raise
     if trainer.is_world_process_zero():
         _keep(folder, result, predictions)
@@ -202,9 +213,16 @@ def _gather(
         scored=scored,
         cost=cost_of(trainer, scored, peak_mib=memory.mib(), model_folder=folder / "model"),
         data=prepared.report.model_dump(mode="json"),
-        notes=prepared.notes,
+        notes=prepared.notes + _without_best(trainer),
     )
     return result, [prediction for one in scored.values() for prediction in one.predictions]
+
+
+def _without_best(trainer: FullFinetuningTrainer) -> tuple[str, ...]:
+    metric = trainer.args.metric_for_best_model or ""
+    if not trainer.args.load_best_model_at_end or trainer.state.best_global_step is not None:
+        return ()
+    return (f"{metric.removeprefix('eval_')} was never a number on validation; the last weights are kept.",)
 
 
 def save_model(trainer: FullFinetuningTrainer, prepared: Prepared, folder: Path) -> None:

@@ -175,6 +175,18 @@ def test_evaluating_by_steps_saves_at_the_same_steps_so_that_the_best_can_be_loa
     assert result.best_step is not None and result.best_step % 3 == 0
 
 
+def test_saving_at_other_steps_than_evaluating_is_refused(recipe_values, tmp_path):
+    values = merged(recipe_values, training={"eval_strategy": "steps", "eval_steps": 1, "save_steps": 4})
+    with pytest.raises(RecipeError, match=r"save_steps is 4 and training\.eval_steps is not"):
+        fine_tune(recipe_from(values), tmp_path / "run")
+
+
+def test_a_schedule_that_cannot_be_built_is_refused_before_training(recipe_values, tmp_path):
+    values = merged(recipe_values, training={"lr_scheduler_type": "cosine_with_min_lr"})
+    with pytest.raises(RecipeError, match=r'lr_scheduler_type "cosine_with_min_lr" cannot be used'):
+        fine_tune(recipe_from(values), tmp_path / "run")
+
+
 def test_bf16_works_on_a_cpu_by_itself_and_fp16_is_refused_with_bf16_offered(recipe_values, tmp_path):
     del recipe_values["training"]["use_cpu"]
     if torch.accelerator.is_available():
@@ -208,6 +220,7 @@ def test_another_recipe_does_not_get_the_folder_unless_told_to_overwrite(recipe_
 def test_a_folder_that_is_no_run_folder_is_left_alone(recipe_values, tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+    (tmp_path / "thesis" / "recipe.json").write_text(json.dumps(recipe_values))
     for overwrite in (False, True):
         with pytest.raises(RunFolderError, match=r"is not a run folder"):
             fine_tune(recipe_from(recipe_values), tmp_path / "thesis", overwrite=overwrite)
@@ -228,6 +241,11 @@ def test_bad_data_leave_nothing_on_disk(recipe_values, tmp_path):
     with pytest.raises(DataError):
         fine_tune(recipe_from(merged(recipe_values, data={"path": str(data)})), tmp_path / "runs" / "run")
     assert not (tmp_path / "runs").exists()
+    (tmp_path / "runs" / "other").mkdir(parents=True)
+    (tmp_path / "runs" / "other" / "result.json").write_text("{}")
+    with pytest.raises(DataError):
+        fine_tune(recipe_from(merged(recipe_values, data={"path": str(data)})), tmp_path / "runs" / "run")
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
 
 
 def test_remote_code_needs_two_consents(recipe_values, tmp_path):

@@ -47,6 +47,8 @@ REFUSED: dict[str, str] = {
     "eval_use_gather_object": PREDICTIONS,
     "auto_find_batch_size": "it restarts with weights already trained; set training.per_device_train_batch_size, and "
     "training.gradient_accumulation_steps to keep the batch",
+    "dataloader_drop_last": "the last rows of an epoch count too, and those of validation and test; leave it out",
+    "average_tokens_across_devices": "the loss is exact across processes only with it; it is always on; leave it out",
     "fp16_full_eval": HALF_WEIGHTS,
     "bf16_full_eval": HALF_WEIGHTS,
     "gradient_checkpointing": "it is called training.activation_checkpointing now",

@@ -20,6 +20,7 @@ from hf_fft.result.store import LOCK_FILE, PREDICTIONS_FILE, RESULT_FILE, load_r
 
 RECIPE_FILE = "recipe.json"
 
+CHECKPOINTS = "checkpoints"
 OURS = (
     RECIPE_FILE,
     RESULT_FILE,
@@ -27,7 +28,7 @@ OURS = (
     "README.md",
     "model",
     "plots",
-    "checkpoints",
+    CHECKPOINTS,
 )
 
 
@@ -50,7 +51,7 @@ def open_run_folder(folder: Path, recipe: Recipe, *, overwrite: bool = False) ->
             yield None if overwrite else _finished(folder)
         except HfFftError:
             if created is not None and not (folder / RECIPE_FILE).exists():
-                shutil.rmtree(created, ignore_errors=True)  # refused before it began: leave no trace
+                _leave_no_trace(folder, created)
             raise
 
 
@@ -81,16 +82,21 @@ def _finished(folder: Path) -> Result | None:
 
 
 def _refuse_foreign(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
-    if not folder.exists() or all(path.name == LOCK_FILE for path in folder.iterdir()):
+    if not folder.exists():
         return
-    if not (folder / RECIPE_FILE).exists():
+    if not folder.is_dir():
+        raise RunFolderError(f"{folder} is a file, and results need a folder. Choose another --output-dir.")
+    if all(path.name == LOCK_FILE for path in folder.iterdir()):
+        return
+    # The lock file stays in every run folder, so a folder that merely holds a recipe.json is not taken for one.
+    missing = [name for name in (RECIPE_FILE, LOCK_FILE) if not (folder / name).exists()]
+    if missing:
         raise RunFolderError(
-            f"{folder} exists and is not a run folder ({RECIPE_FILE} is missing). Choose another --output-dir, "
-            "or clear it."
+            f"{folder} exists and is not a run folder ({missing[0]} is missing). Choose another --output-dir."
         )
     if overwrite or ((folder / RESULT_FILE).exists() and _finished(folder) is None):
         return
-    differing = _differing(json.loads((folder / RECIPE_FILE).read_text()), recipe)
+    differing = _differing(_stored_recipe(folder), recipe)
     if differing:
         raise RunFolderError(
             f"{folder} holds a run of another recipe; these differ: {', '.join(differing)}. "
@@ -98,11 +104,33 @@ def _refuse_foreign(folder: Path, recipe: Recipe, *, overwrite: bool) -> None:
         )
 
 
+def _stored_recipe(folder: Path) -> dict[str, object]:
+    try:
+        stored = json.loads((folder / RECIPE_FILE).read_text())
+    except ValueError:
+        stored = None
+    if not isinstance(stored, dict):
+        raise RunFolderError(f"{folder / RECIPE_FILE} is damaged. Choose another --output-dir, or pass --overwrite.")
+    return stored
+
+
 def _differing(stored: dict[str, object], recipe: Recipe) -> list[str]:
     """Name the sections in which a stored recipe differs; where a run is put is not part of what it is."""
     asked = recipe.model_dump(mode="json", by_alias=True)
     keys = sorted((set(stored) | set(asked)) - {"output_dir", "$schema"})
     return [key for key in keys if stored.get(key) != asked.get(key)]
+
+
+def _leave_no_trace(folder: Path, created: Path) -> None:
+    """Remove a folder in which nothing began, and those above it that were made for it, as far as they are empty."""
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+    (folder / LOCK_FILE).unlink(missing_ok=True)
+    for path in (folder, *folder.parents):
+        if any(path.iterdir()):
+            return
+        path.rmdir()
+        if path == created:
+            return
 
 
 def _topmost_missing(folder: Path) -> Path | None:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional
+from transformers.loss.loss_utils import LOSS_MAPPING, ForCausalLMLoss
 
 IGNORED = -100
 
@@ -94,17 +95,23 @@ def token_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0
 
 
 def default_loss(model: Any, *, label_smoothing: float = 0.0) -> Loss | None:
-    """Return an exact loss for a model by transformers' own `loss_type`, or None where its forward is exact already.
-
-    Causal language models use the item count themselves, and models without `labels` (extractive question answering)
-    are averaged over the accumulated micro-batches by Trainer.
-    """
+    """Return an exact loss for a model by transformers' own `loss_type`, or None for the model's own; see below."""
     kind = getattr(model, "loss_type", None)
     config = getattr(model, "config", None)
     if kind == "ForSequenceClassification":
         return _sequence_loss(config, label_smoothing)
     per_token = kind in {"ForTokenClassification", "ForMaskedLM"} or getattr(config, "is_encoder_decoder", False)
     return _token_loss(label_smoothing) if per_token and kind != "ForQuestionAnswering" else None
+
+
+def uses_item_count(model: Any) -> bool:
+    """Say whether a model's own loss divides by `num_items_in_batch`.
+
+    Those of causal language models and image classifiers do. Others return the mean of their micro-batch, and Trainer
+    has to average over the accumulated ones: exact where these are of one size.
+    """
+    kind = getattr(model, "loss_type", None)
+    return kind == "ForImageClassification" or LOSS_MAPPING.get(str(kind)) is ForCausalLMLoss
 
 
 def _sequence_loss(config: Any, label_smoothing: float) -> Loss:

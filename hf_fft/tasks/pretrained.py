@@ -39,10 +39,17 @@ def load_tokenizer(model: ModelRecipe | str) -> PreTrainedTokenizerBase:
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.model_max_length > NO_LIMIT:
-        positions = getattr(load_config(recipe), "max_position_embeddings", None)
-        if isinstance(positions, int) and positions > 0:
-            tokenizer.model_max_length = positions
+        tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(load_config(recipe)))
     return tokenizer
+
+
+def _positions(config: Any) -> int:
+    """Return how many tokens a model's position table takes, as far as its configuration says."""
+    positions, padding = (getattr(config, name, None) for name in ("max_position_embeddings", "pad_token_id"))
+    if not isinstance(positions, int) or positions <= 0:
+        return NO_LIMIT
+    # Some models count positions from behind the padding token's number; a few unused ones do no harm elsewhere.
+    return positions - (padding + 1 if isinstance(padding, int) and 0 < padding < 10 else 0)
 
 
 def load_config(model: ModelRecipe | str, changes: Mapping[str, Any] | None = None) -> Any:
@@ -109,10 +116,12 @@ def refuse_other_label_order(config: Any, labels: list[str], name: str) -> None:
         StrategyError: naming both orders.
     """
     theirs = [config.id2label[index] for index in sorted(config.id2label)]
-    if theirs != labels and sorted(map(str.lower, theirs)) == sorted(map(str.lower, labels)):
+    ours, others = [label.lower() for label in labels], [label.lower() for label in theirs]
+    if ours != others and sorted(ours) == sorted(others):
+        wanted = [labels[ours.index(other)] for other in others]
         raise StrategyError(
             f"{name} already has a head for the labels {', '.join(theirs)}, in this order; the data give them as "
-            f"{', '.join(labels)}. Set task.labels to {theirs} so that label numbers keep their meaning."
+            f"{', '.join(labels)}. Set task.labels to {wanted} so that label numbers keep their meaning."
         )
 
 

@@ -81,6 +81,8 @@ class TextClassification(Task):
             RecipeError: if the recipe's primary metric does not exist, or a Hub metric cannot be had.
         """
         filled: dict[str, Any] = {"max_length": min(self.recipe.max_length, tokenizer.model_max_length)}
+        if self._windows:  # windows shorter than asked for must still move on
+            filled["window_overlap"] = min(self.recipe.window_overlap, filled["max_length"] // 2)
         if self.problem.has_labels:
             filled["labels"] = tuple(name_labels(splits.train, self.label_column))
         if self.recipe.class_weights is not None:

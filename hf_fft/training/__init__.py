@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hf_fft.training.arguments import check_precision, steps_in_all, training_arguments
+from hf_fft.training.arguments import check_precision, steps_in_all, training_arguments, trains_on_gpu
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
 from hf_fft.training.memory import PeakMemory
@@ -23,4 +23,5 @@ __all__ = [
     "score_split",
     "steps_in_all",
     "training_arguments",
+    "trains_on_gpu",
 ]

@@ -6,21 +6,18 @@ some twenty lines an epoch whatever the data's size, nothing is hidden from it, 
 
 from __future__ import annotations
 
-import logging
 import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments
+from transformers import TrainingArguments, get_scheduler
 
 from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.recipe import Recipe
 from hf_fft.result import Metric
 from hf_fft.strategies import Strategy
-
-logger = logging.getLogger(__name__)
 
 LOG_LINES_PER_EPOCH = 20
 # Predictions move from the device to memory every so many batches; HF would keep them all on the device.
@@ -71,8 +68,13 @@ def training_arguments(
         raise RecipeError(f"training: {error}") from error
     if "logging_steps" not in asked and "logging_strategy" not in asked:
         arguments.logging_steps = max(1, _steps_per_epoch(arguments, training_items) // LOG_LINES_PER_EPOCH)
-    _use_one_gpu(arguments)
+    _check_schedule(arguments)
     return arguments
+
+
+def trains_on_gpu(recipe: Recipe) -> bool:
+    """Say whether a recipe trains on a CUDA device here."""
+    return torch.cuda.is_available() and not recipe.training.values().get("use_cpu", False)
 
 
 def check_precision(asked: dict[str, Any]) -> None:
@@ -118,7 +120,12 @@ def _keeping_the_best(asked: dict[str, Any], metric: Metric, *, validates: bool)
     best = {"metric_for_best_model": f"eval_{metric.name}", "greater_is_better": metric.greater_is_better}
     if strategy == "no" or saves == "no":
         return {"eval_strategy": strategy, "save_strategy": "no", **best}
-    intervals = {"save_steps": asked["eval_steps"]} if "eval_steps" in asked and "save_steps" not in asked else {}
+    if saves == "steps" and "save_steps" in asked and asked["save_steps"] != asked.get("eval_steps"):
+        raise RecipeError(
+            f"training.save_steps is {asked['save_steps']:g} and training.eval_steps is not: the best weights can only "
+            "be kept if they are saved when they are found. Leave save_steps out."
+        )
+    intervals = {"save_steps": asked["eval_steps"]} if "eval_steps" in asked else {}
     return {
         "eval_strategy": strategy,
         "save_strategy": saves,
@@ -128,12 +135,18 @@ def _keeping_the_best(asked: dict[str, Any], metric: Metric, *, validates: bool)
     }
 
 
-def _use_one_gpu(arguments: TrainingArguments) -> None:
-    if arguments.n_gpu > 1:
-        # nn.DataParallel, which Trainer would choose, is slow and gives other losses (transformers 5.23).
-        logger.warning(
-            "%d GPUs are here and one is used. For all of them: torchrun --nproc-per-node %d -m hf_fft.run RECIPE",
-            arguments.n_gpu,
-            arguments.n_gpu,
+def _check_schedule(arguments: TrainingArguments) -> None:
+    """Build the learning-rate schedule once for nothing, so that its faults cost no training."""
+    options = arguments.lr_scheduler_kwargs
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=arguments.learning_rate)
+    try:
+        get_scheduler(
+            arguments.lr_scheduler_type,
+            optimizer,
+            num_warmup_steps=1,
+            num_training_steps=10,
+            scheduler_specific_kwargs=options if isinstance(options, dict) else None,
         )
-        arguments._n_gpu = 1
+    except (ValueError, TypeError) as error:
+        name = getattr(arguments.lr_scheduler_type, "value", arguments.lr_scheduler_type)
+        raise RecipeError(f'training.lr_scheduler_type "{name}" cannot be used: {error}') from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
@@ -13,7 +14,7 @@ from hf_fft.recipe import Recipe
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
 from hf_fft.training.arguments import training_arguments
-from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
+from hf_fft.training.callbacks import CostMeter
 from hf_fft.training.trainer import FullFinetuningTrainer
 
 
@@ -48,7 +49,8 @@ def build_trainer(
     model = task.load_model(recipe.model)
     if model.config.get_text_config().pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    trainer = FullFinetuningTrainer(
+    trainer = _built(
+        recipe,
         model,
         arguments,
         strategy=strategy,
@@ -61,11 +63,20 @@ def build_trainer(
         if splits.validation is not None and encoded.validation is not None
         else None,
         preprocess_logits_for_metrics=task.reduce_logits,
-        callbacks=[CostMeter(), LearningRateRecorder(), *_early_stopping(recipe)],
+        callbacks=[CostMeter(), *_early_stopping(recipe)],
     )
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer
+
+
+def _built(recipe: Recipe, *positional: Any, **named: Any) -> FullFinetuningTrainer:
+    try:
+        return FullFinetuningTrainer(*positional, **named)
+    except RuntimeError as error:
+        if "report_to" in recipe.training.values() and "installed" in str(error):
+            raise RecipeError(f"training.report_to: {error}") from error
+        raise
 
 
 def _early_stopping(recipe: Recipe) -> list[EarlyStoppingCallback]:

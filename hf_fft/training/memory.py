@@ -20,8 +20,9 @@ CLEAR = Path("/proc/self/clear_refs")
 class PeakMemory:
     """Measure from construction on; `mib()` gives the peak since."""
 
-    def __init__(self) -> None:
-        if torch.cuda.is_available():
+    def __init__(self, *, on_gpu: bool) -> None:
+        self._on_gpu = on_gpu
+        if on_gpu:
             torch.cuda.reset_peak_memory_stats()
             self._level = float(torch.cuda.memory_allocated())
         else:
@@ -30,7 +31,7 @@ class PeakMemory:
 
     def mib(self) -> float:
         """Return the peak above the first level, in MiB."""
-        peak = float(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else _resident_bytes("VmHWM")
+        peak = float(torch.cuda.max_memory_allocated()) if self._on_gpu else _resident_bytes("VmHWM")
         return max(0.0, (peak - self._level) / 2**20)
 
 

@@ -13,17 +13,23 @@ everything else is HF's constructor. What they change, and why, stands in docs/d
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import inspect
+import logging
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import datasets
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import Seq2SeqTrainer, Trainer
+from transformers import Seq2SeqTrainer, Trainer, TrainingArguments
 
 from hf_fft.errors import RecipeError, StrategyError, TrainingError
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
+from hf_fft.training.callbacks import LearningRateRecorder
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     _Base = Trainer
@@ -42,9 +48,15 @@ class _FullFinetuning(_Base):
         self._step_losses: list[Tensor] = []
         if isinstance(model, nn.Module):
             model = self.strategy.prepare(model)
+        if args is not None:
+            _refuse_inexact(args)
+            _use_one_gpu(args)
         super().__init__(model, args, *more, **options)
         self.compute_loss_func = self._exact_loss(self.compute_loss_func)
-        for callback in self.strategy.callbacks():
+        if self.compute_loss_func is None and not losses.uses_item_count(self.model):
+            # Trainer would take a mean over the micro-batch for one over the whole step (transformers 5.23).
+            self.model_accepts_loss_kwargs = False
+        for callback in (LearningRateRecorder(), *self.strategy.callbacks()):
             self.add_callback(callback)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
@@ -78,14 +90,15 @@ class _FullFinetuning(_Base):
             RecipeError: if the optimizer needs a package that is not installed, or does not exist.
             StrategyError: if it insists on parameter groups of its own.
         """
+        name = getattr(self.args.optim, "value", self.args.optim)
         try:
             choose = self.get_optimizer_cls_and_kwargs
             optimizer_class, options = self.optimizer_cls_and_kwargs or choose(self.args, model)  # type: ignore[arg-type]
         except (ImportError, ValueError) as error:
-            raise RecipeError(f'training.optim "{self.args.optim}" cannot be used: {error}') from error
+            raise RecipeError(f'training.optim "{name}" cannot be used: {error}') from error
         if {"params", "model", "optimizer_dict"} & set(options) or not isinstance(optimizer_class, type):
             raise StrategyError(
-                f'training.optim "{self.args.optim}" makes its own parameter groups, so strategy '
+                f'training.optim "{name}" makes its own parameter groups, so strategy '
                 f'"{self.strategy.name}" cannot set its learning rates. Choose another, for example adamw_torch_fused.'
             )
         return optimizer_class, options
@@ -95,12 +108,11 @@ class _FullFinetuning(_Base):
     ) -> tuple[list[dict[str, Any]], Tensor | int | None]:
         """Draw the micro-batches of one optimizer step and count their items, repeated rows left out."""
         batches, counted = super().get_batch_samples(epoch_iterator, num_batches, device)
-        self._step_batches, self._step_losses = batches, []
-        if counted is None:
-            return batches, None
-        if self._ends_with_repeated_rows() and batches:
+        if counted is not None and self._ends_with_repeated_rows():
             batches[-1] = self._without_repeated_rows(batches[-1])
-        return batches, self._count_items(batches, device)
+            counted = self._get_num_items_in_batch(batches, device)
+        self._step_batches, self._step_losses = batches, []
+        return batches, counted
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -124,12 +136,23 @@ class _FullFinetuning(_Base):
         """
         return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None  # type: ignore[arg-type]
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
+        """Count label elements as the losses do: Trainer counts `ne(-100)`, and -100 may be a regression target."""
+        return super()._get_num_items_in_batch([_countable(batch) for batch in batch_samples], device)
+
     def _exact_loss(self, loss: losses.Loss | None) -> losses.Loss | None:
         smoothing = self.args.label_smoothing_factor
         if loss is None:
             return losses.default_loss(self.accelerator.unwrap_model(self.model), label_smoothing=smoothing)
+        if not smoothing:
+            return loss
         # With a loss of one's own Trainer ignores label_smoothing_factor without a word (transformers 5.23).
-        return functools.partial(loss, label_smoothing=smoothing) if smoothing else loss
+        if "label_smoothing" not in inspect.signature(loss).parameters:
+            raise StrategyError(
+                f"label_smoothing_factor is {smoothing}, but compute_loss_func takes no label_smoothing. "
+                "Give it that argument, or leave the factor out."
+            )
+        return functools.partial(loss, label_smoothing=smoothing)
 
     def _optimizer_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         decayed = set(self.get_decay_parameter_names(model))
@@ -158,14 +181,6 @@ class _FullFinetuning(_Base):
         place = self.accelerator.process_index * len(labels) + torch.arange(len(labels), device=labels.device)
         return {**batch, "labels": losses.ignore_rows(labels, place >= self.accelerator.gradient_state.remainder)}
 
-    def _count_items(self, batches: list[dict[str, Any]], device: torch.device) -> Tensor:
-        # Trainer counts `ne(-100)`, which would leave out a regression target of -100.
-        shifted = self._loss_shifts_labels
-        labels = [batch["labels"][..., 1:] if shifted else batch["labels"] for batch in batches]
-        count = torch.stack([losses.count_items(one) for one in labels]).sum().to(device)
-        across = self.args.world_size > 1 and self.args.average_tokens_across_devices
-        return self.accelerator.gather(count).sum() if across else count
-
     def _stop_on_non_finite_loss(self) -> None:
         bad = [batch for batch, loss in zip(self._step_batches, self._step_losses, strict=True) if not loss.isfinite()]
         rows = [row for batch in bad for row in _training_rows(self.train_dataset, batch)]
@@ -186,9 +201,36 @@ class FullFinetuningSeq2SeqTrainer(_FullFinetuning, Seq2SeqTrainer):
     """`transformers.Seq2SeqTrainer` with a `strategy=` and a loss that accumulation does not change."""
 
 
+def _countable(batch: Any) -> Any:
+    """Return a batch whose labels HF counts as our losses do: float labels left out are NaN here, and -100 there."""
+    labels = batch.get("labels") if isinstance(batch, Mapping) else None
+    if not isinstance(labels, Tensor) or not labels.is_floating_point():
+        return batch
+    return {**batch, "labels": torch.where(losses.ignored(labels), losses.IGNORED, 0)}
+
+
+def _refuse_inexact(args: TrainingArguments) -> None:
+    if args.world_size > 1 and not args.average_tokens_across_devices:
+        raise StrategyError(
+            "average_tokens_across_devices is off, and without it the loss of several processes is a mean of means. "
+            "Leave it on."
+        )
+
+
+def _use_one_gpu(args: TrainingArguments) -> None:
+    if args.n_gpu > 1:
+        # nn.DataParallel, which Trainer would choose, is slow and multiplies an exact loss (transformers 5.23).
+        logger.warning(
+            "%d GPUs are here and one is used. For all of them: torchrun --nproc-per-node %d -m hf_fft.run RECIPE",
+            args.n_gpu,
+            args.n_gpu,
+        )
+        args._n_gpu = 1
+
+
 def _training_rows(rows: Any, batch: dict[str, Any]) -> list[int]:
     """Find a batch's rows by their token ids: a search, but one that only a run that stops has to pay for."""
-    if rows is None or "input_ids" not in batch or not hasattr(rows, "column_names"):
+    if not isinstance(rows, datasets.Dataset) or "input_ids" not in batch or "input_ids" not in rows.column_names:
         return []
     mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
     wanted = {tuple(ids[kept].tolist()) for ids, kept in zip(batch["input_ids"], mask, strict=True)}

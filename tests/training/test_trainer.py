@@ -11,6 +11,7 @@ from conftest import tiny_config
 from datasets import Dataset
 from transformers import (
     BertForMaskedLM,
+    BertForMultipleChoice,
     BertForSequenceClassification,
     Seq2SeqTrainingArguments,
     T5Config,
@@ -21,7 +22,7 @@ from transformers import (
 )
 
 from hf_fft.errors import StrategyError, TrainingError
-from hf_fft.training import CostMeter, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer, LearningRateRecorder
+from hf_fft.training import CostMeter, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer, PeakMemory
 
 
 def rows(count: int = 12) -> Dataset:
@@ -74,7 +75,9 @@ def test_nothing_unasked_happens_in_the_class(tmp_path, tokenizer):
     trainer = FullFinetuningTrainer(BertForSequenceClassification(tiny_config()), plain, processing_class=tokenizer)
     assert trainer.args is plain
     assert trainer.accelerator.mixed_precision == "no"
-    assert [type(one).__name__ for one in trainer.callback_handler.callbacks] == [
+    ours = [type(one).__name__ for one in trainer.callback_handler.callbacks]
+    assert ours.pop() == "LearningRateRecorder"
+    assert ours == [
         type(one).__name__
         for one in Trainer(BertForSequenceClassification(tiny_config()), plain).callback_handler.callbacks
     ]
@@ -120,15 +123,19 @@ def test_evaluation_keeps_the_order_of_the_rows(sampling, tmp_path, tokenizer):
 
 
 def test_the_private_hook_for_evaluation_order_is_still_hfs():
-    # Our only private override: a Trainer that renames it would shuffle predictions again, without a word.
+    # A Trainer that renames it would shuffle predictions again, without a word.
     assert list(inspect.signature(Trainer._get_eval_sampler).parameters) == ["self", "eval_dataset"]
     assert "self._get_eval_sampler" in inspect.getsource(Trainer)
     assert FullFinetuningTrainer._get_eval_sampler is not Trainer._get_eval_sampler
 
 
+def test_the_private_count_of_items_is_still_hfs():
+    assert list(inspect.signature(Trainer._get_num_items_in_batch).parameters) == ["self", "batch_samples", "device"]
+    assert "self._get_num_items_in_batch" in inspect.getsource(Trainer.get_batch_samples)
+
+
 def test_what_the_trainer_reads_of_hf_is_still_there(tmp_path, tokenizer):
     trainer = trainer_on(tmp_path, tokenizer)
-    assert trainer._loss_shifts_labels is False
     assert hasattr(trainer.accelerator.gradient_state, "remainder")
     assert hasattr(trainer.accelerator.gradient_state, "end_of_dataloader")
 
@@ -141,7 +148,6 @@ def test_learning_rates_of_every_group_stand_in_the_log(tmp_path, tokenizer):
         tmp_path,
         tokenizer,
         strategy=Full(FullRecipe(layer_decay=0.5)),
-        callbacks=[LearningRateRecorder()],
         learning_rate=1e-3,
         lr_scheduler_type="constant",
     )
@@ -151,7 +157,7 @@ def test_learning_rates_of_every_group_stand_in_the_log(tmp_path, tokenizer):
 
 
 def test_the_recorded_rate_is_the_one_that_the_step_used(tmp_path, tokenizer):
-    trainer = trainer_on(tmp_path, tokenizer, callbacks=[LearningRateRecorder()], learning_rate=3e-4)
+    trainer = trainer_on(tmp_path, tokenizer, learning_rate=3e-4)
     trainer.train()
     for line in (line for line in trainer.state.log_history if "loss" in line):
         assert line["learning_rates"]["head"] == pytest.approx(line["learning_rate"])
@@ -232,6 +238,49 @@ def test_the_sequence_to_sequence_trainer_has_an_exact_loss(tmp_path):
 
 
 def test_logs_are_json(tmp_path, tokenizer):
-    trainer = trainer_on(tmp_path, tokenizer, callbacks=[LearningRateRecorder()])
+    trainer = trainer_on(tmp_path, tokenizer)
     trainer.train()
     assert json.loads(json.dumps(trainer.state.log_history, allow_nan=False))
+
+
+def test_a_head_whose_own_loss_ignores_the_count_is_averaged_by_trainer(tmp_path):
+    items = [
+        {"input_ids": [[5, 6], [7, 8]], "attention_mask": [[1, 1], [1, 1]], "labels": index % 2} for index in range(8)
+    ]
+    logged = []
+    for batch, accumulation in ((8, 1), (2, 4)):
+        torch.manual_seed(0)
+        model = BertForMultipleChoice(tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
+        changes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        trainer = FullFinetuningTrainer(model, arguments(tmp_path, **changes), train_dataset=Dataset.from_list(items))
+        trainer.train()
+        logged.append(trainer.state.log_history[0]["loss"])
+    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
+
+
+def test_a_regression_target_of_minus_100_counts_like_any_other(tmp_path, tokenizer):
+    items = [{"input_ids": [5, 6], "attention_mask": [1, 1], "labels": -100.0 if index else 1.0} for index in range(4)]
+    model = BertForSequenceClassification(tiny_config(num_labels=1, problem_type="regression")).eval()
+    trainer = FullFinetuningTrainer(
+        model, arguments(tmp_path), eval_dataset=Dataset.from_list(items), processing_class=tokenizer
+    )
+    with torch.no_grad():
+        guess = model(input_ids=torch.tensor([[5, 6]]), attention_mask=torch.tensor([[1, 1]])).logits.item()
+    expected = ((guess - 1) ** 2 + 3 * (guess + 100) ** 2) / 4
+    assert trainer.evaluate()["eval_loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_label_smoothing_with_a_loss_that_knows_none_is_refused(tmp_path):
+    with pytest.raises(StrategyError, match="compute_loss_func takes no label_smoothing"):
+        FullFinetuningTrainer(
+            BertForSequenceClassification(tiny_config()),
+            arguments(tmp_path, label_smoothing_factor=0.1),
+            compute_loss_func=lambda outputs, labels, num_items_in_batch=None: outputs.loss,
+        )
+
+
+def test_peak_memory_is_what_was_taken_since_and_given_back():
+    memory = PeakMemory(on_gpu=False)
+    taken = torch.ones(64 * 2**20)  # 256 MiB
+    del taken
+    assert 200 < memory.mib() < 400
