@@ -10,7 +10,6 @@ recipe names keeps its options and its learning rate; the others take their own 
 from __future__ import annotations
 
 import argparse
-import difflib
 import os
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from hf_fft.command_line import add_recipe_arguments, run_door
 from hf_fft.errors import RecipeError, TrainingError
 from hf_fft.recipe import Recipe, load_recipe, recipe_from, recipe_name
 from hf_fft.recipe.paths import with_absolute_paths
+from hf_fft.recipe.words import near_miss
 from hf_fft.result import Result, load_result, write_json, write_text
 
 STRATEGY_NAMES = ("full", "feature_based")
@@ -106,8 +106,8 @@ def for_strategy(recipe: Recipe, name: str) -> Recipe:
 def _check_names(strategies: Sequence[str]) -> None:
     for name in strategies:
         if name not in STRATEGY_NAMES:
-            near = difflib.get_close_matches(name, STRATEGY_NAMES, n=1)
-            meant = f'; did you mean "{near[0]}"?' if near else "."
+            near = near_miss(name, STRATEGY_NAMES)
+            meant = f'; did you mean "{near}"?' if near else "."
             raise RecipeError(f'"{name}" is not a strategy{meant} There are {", ".join(STRATEGY_NAMES)}.')
 
 

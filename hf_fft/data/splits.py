@@ -157,6 +157,8 @@ def _held_indices(train: Dataset, name: str, fraction: float, data: DataRecipe, 
         groups = column_values(train, data.group_column)
         advice = "Give every row a group, or leave data.group_column out."
         refuse_rows(groups, is_missing, split="train", column=data.group_column, fault="no group", advice=advice)
+        if any(isinstance(group, list | dict) for group in groups):
+            raise DataError(f'data.group_column: "{data.group_column}" holds lists; a group is one text or number.')
         if len({str(group) for group in groups}) < 2:
             raise DataError(
                 f"data.group_column: train has one group only, so {name} cannot be held out by group. "

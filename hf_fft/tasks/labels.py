@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from datasets import ClassLabel, Dataset
 
+from hf_fft.data.wording import did_you_mean
 from hf_fft.errors import DataError
 
 
@@ -66,6 +66,5 @@ def _weight_of(name: str, weights: Mapping[str, Any]) -> float:
 def _refuse_unknown(weights: Mapping[str, float], names: Sequence[str]) -> None:
     for name in weights:
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            hint = f'; did you mean "{near[0]}"?' if near else f"; there are {', '.join(names)}."
+            hint = did_you_mean(name, names) or f"; there are {', '.join(names)}."
             raise DataError(f'task.class_weights: "{name}" is not a label of the data{hint}')

@@ -8,7 +8,6 @@ nothing but outputs, labels and a count.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -24,6 +23,7 @@ from transformers import (
 )
 
 from hf_fft.data import DataReport, Splits, data_report, require_text
+from hf_fft.data.wording import did_you_mean
 from hf_fft.errors import RecipeError
 from hf_fft.metrics import greater_is_better, hub_metric
 from hf_fft.recipe import ModelRecipe, TextClassificationRecipe
@@ -188,8 +188,7 @@ class TextClassification(Task):
     def _check_primary_metric(self, scores: Mapping[str, float]) -> None:
         name = self.primary_metric.name
         if name not in scores:
-            near = difflib.get_close_matches(name, scores, n=1)
-            meant = f'; did you mean "{near[0]}"?' if near else "."
+            meant = did_you_mean(name, scores) or "."
             known = ", ".join(known for known in scores if "/" not in known)
             raise RecipeError(f'task.primary_metric: "{name}" is not a metric here{meant} There are {known}.')
 

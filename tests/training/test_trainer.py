@@ -24,6 +24,8 @@ from transformers import (
 from hf_fft.errors import StrategyError, TrainingError
 from hf_fft.training import CostMeter, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer, PeakMemory
 
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
 
 def rows(count: int = 12) -> Dataset:
     items = [
@@ -188,74 +190,57 @@ def test_a_second_training_by_model_init_builds_and_prepares_a_new_model(tmp_pat
     assert learned == {"classifier.weight", "classifier.bias", "bert.pooler.dense.weight", "bert.pooler.dense.bias"}
 
 
-def test_a_masked_language_model_without_a_task_gets_an_exact_loss_too(tmp_path, tokenizer):
-    items = [{"input_ids": [5, 6, 7, 8], "attention_mask": [1] * 4, "labels": [-100, 6, -100, 8]} for _ in range(8)]
+def logged_losses(folder, build, items, *, base=arguments, trainer_class=FullFinetuningTrainer) -> list[float]:
+    """Train one step on eight rows, at once and as four accumulated micro-batches; return both logged losses."""
     logged = []
     for batch, accumulation in ((8, 1), (2, 4)):
         torch.manual_seed(0)
-        model = BertForMaskedLM(tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
-        changes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-        trainer = FullFinetuningTrainer(model, arguments(tmp_path, **changes), train_dataset=Dataset.from_list(items))
+        geometry = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
+        trainer = trainer_class(build(), base(folder, **geometry), train_dataset=Dataset.from_list(items))
         trainer.train()
         logged.append(trainer.state.log_history[0]["loss"])
-    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
+    return logged
+
+
+def test_a_masked_language_model_without_a_task_gets_an_exact_loss_too(tmp_path):
+    items = [{"input_ids": [5, 6, 7, 8], "attention_mask": [1] * 4, "labels": [-100, 6, -100, 8]} for _ in range(8)]
+    at_once, accumulated = logged_losses(tmp_path, lambda: BertForMaskedLM(tiny_config(**NO_DROPOUT)), items)
+    assert at_once == pytest.approx(accumulated, rel=1e-5)
 
 
 def test_the_sequence_to_sequence_trainer_has_an_exact_loss(tmp_path):
-    config = T5Config(
-        vocab_size=40,
-        d_model=16,
-        d_kv=8,
-        d_ff=32,
-        num_layers=1,
-        num_heads=2,
-        dropout_rate=0.0,
-        decoder_start_token_id=0,
-    )
+    sizes = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2}
+    config = T5Config(**sizes, dropout_rate=0.0, decoder_start_token_id=0)
     items = [
         {"input_ids": [5, 6, 7], "decoder_input_ids": [0, 8], "labels": [8, 9 if index % 2 else -100]}
         for index in range(8)
     ]
-    logged = []
-    for batch, accumulation in ((8, 1), (2, 4)):
-        torch.manual_seed(0)
-        args = Seq2SeqTrainingArguments(
-            output_dir=str(tmp_path),
-            per_device_train_batch_size=batch,
-            gradient_accumulation_steps=accumulation,
-            num_train_epochs=1,
-            logging_steps=1,
-            save_strategy="no",
-            use_cpu=True,
-            disable_tqdm=True,
-        )
-        trainer = FullFinetuningSeq2SeqTrainer(
-            T5ForConditionalGeneration(config), args, train_dataset=Dataset.from_list(items)
-        )
-        trainer.train()
-        logged.append(trainer.state.log_history[0]["loss"])
-    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
 
+    def base(folder, **changes):
+        return Seq2SeqTrainingArguments(**{**arguments(folder, **changes).to_dict(), "output_dir": str(folder)})
 
-def test_logs_are_json(tmp_path, tokenizer):
-    trainer = trainer_on(tmp_path, tokenizer)
-    trainer.train()
-    assert json.loads(json.dumps(trainer.state.log_history, allow_nan=False))
+    at_once, accumulated = logged_losses(
+        tmp_path,
+        lambda: T5ForConditionalGeneration(config),
+        items,
+        base=base,
+        trainer_class=FullFinetuningSeq2SeqTrainer,
+    )
+    assert at_once == pytest.approx(accumulated, rel=1e-5)
 
 
 def test_a_head_whose_own_loss_ignores_the_count_is_averaged_by_trainer(tmp_path):
     items = [
         {"input_ids": [[5, 6], [7, 8]], "attention_mask": [[1, 1], [1, 1]], "labels": index % 2} for index in range(8)
     ]
-    logged = []
-    for batch, accumulation in ((8, 1), (2, 4)):
-        torch.manual_seed(0)
-        model = BertForMultipleChoice(tiny_config(hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0))
-        changes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": accumulation}
-        trainer = FullFinetuningTrainer(model, arguments(tmp_path, **changes), train_dataset=Dataset.from_list(items))
-        trainer.train()
-        logged.append(trainer.state.log_history[0]["loss"])
-    assert logged[0] == pytest.approx(logged[1], rel=1e-5)
+    at_once, accumulated = logged_losses(tmp_path, lambda: BertForMultipleChoice(tiny_config(**NO_DROPOUT)), items)
+    assert at_once == pytest.approx(accumulated, rel=1e-5)
+
+
+def test_logs_are_json(tmp_path, tokenizer):
+    trainer = trainer_on(tmp_path, tokenizer)
+    trainer.train()
+    assert json.loads(json.dumps(trainer.state.log_history, allow_nan=False))
 
 
 def test_a_regression_target_of_minus_100_counts_like_any_other(tmp_path, tokenizer):
