@@ -27,7 +27,7 @@ PATH_FIELDS = (
     ("task", "hub_metrics"),
     ("training", "run_name"),
 )
-SECRET_KEY = re.compile(r"(token|api_?key|secret|password|passwd)$", re.IGNORECASE)
+SECRET_KEY = re.compile(r"(token|(api|secret|access|private)_?key|secret|password|passwd)$", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"hf_[A-Za-z0-9]{20,}")
 # Fields of a model's config that name a token of its vocabulary.
 VOCABULARY_KEYS = {f"{name}_token" for name in ("bos", "eos", "pad", "unk", "sep", "cls", "mask")}

@@ -147,7 +147,9 @@ def test_a_secret_is_never_printed_back(path, tmp_path, monkeypatch):
     assert TOKEN not in "".join(caught.value.faults)
 
 
-@pytest.mark.parametrize("key", ["Client_Secret", "OPENAI_APIKEY", "api_key", "hfToken", "passwd"])
+@pytest.mark.parametrize(
+    "key", ["Client_Secret", "OPENAI_APIKEY", "api_key", "hfToken", "passwd", "secret_key", "accessKey"]
+)
 def test_a_key_that_names_a_secret_is_refused_without_its_value(key):
     error = refusal(changed(f"data.options.{key}", "correct horse battery"))
     assert "HF_TOKEN" in str(error)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_exact_loss import train
+from test_exact_loss import TASKS, train
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-KINDS = ["single_label", "class_weights", "multi_label", "regression", "windows_weights"]
+KINDS = list(TASKS)
 
 
 @pytest.fixture(scope="module")
