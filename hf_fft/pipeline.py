@@ -29,11 +29,11 @@ from hf_fft.result import (
 from hf_fft.strategies import FeatureBased, Strategy, strategy_for
 from hf_fft.tasks import Task, load_tokenizer, task_for
 from hf_fft.training import (
-    FullFinetuningTrainer,
+    AnyTrainer,
     PeakMemory,
     build_trainer,
     check_precision,
-    score_split,
+    score_splits,
     trains_on_gpu,
 )
 from hf_fft.training.outcome import cost_of, result_of
@@ -143,10 +143,10 @@ def _lowered(task: Task, fitted: Task) -> tuple[str, ...]:
 
 def preprocess_splits(task: Task, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Splits:
     """Encode every split that there is."""
-    return Splits(**{name: task.preprocess(rows, tokenizer) for name, rows in splits.items()})
+    return Splits(**{name: task.preprocess(rows, tokenizer, split=name) for name, rows in splits.items()})
 
 
-def trainer_for(prepared: Prepared, output_dir: Path) -> FullFinetuningTrainer:
+def trainer_for(prepared: Prepared, output_dir: Path) -> AnyTrainer:
     """Load the model and build its trainer."""
     return build_trainer(
         prepared.recipe,
@@ -173,7 +173,7 @@ def load_model(
     from hf_fft.tasks.pretrained import load_pretrained
 
     changes = {} if num_labels is None else {"num_labels": num_labels}
-    model = load_pretrained(task_for(task).auto_model, name, changes)
+    model = load_pretrained(task_for(task).auto_model_for(name), name, changes)
     if freeze_backbone:
         FeatureBased().prepare(model)
     return model
@@ -197,19 +197,15 @@ def _run(prepared: Prepared, folder: Path) -> Result:
 
 
 def _gather(
-    prepared: Prepared, trainer: FullFinetuningTrainer, memory: PeakMemory, folder: Path
+    prepared: Prepared, trainer: AnyTrainer, memory: PeakMemory, folder: Path
 ) -> tuple[Result, list[Prediction]]:
     """Save the model, score the splits that were not trained on, and put the result together."""
     save_model(trainer, prepared, folder / "model")
-    scored = {
-        name: score_split(trainer, prepared.task, rows, getattr(prepared.encoded, name), split=name)
-        for name, rows in prepared.splits.items()
-        if name != "train"
-    }
+    task, scored = score_splits(trainer, prepared.task, prepared.splits, prepared.encoded)
     result = result_of(
         trainer,
-        recipe=prepared.recipe.model_copy(update={"task": prepared.task.recipe}),
-        metric=prepared.task.primary_metric,
+        recipe=prepared.recipe.model_copy(update={"task": task.recipe}),
+        metric=task.primary_metric,
         scored=scored,
         cost=cost_of(trainer, scored, peak_mib=memory.mib(), model_folder=folder / "model"),
         data=prepared.report.model_dump(mode="json"),
@@ -218,14 +214,14 @@ def _gather(
     return result, [prediction for one in scored.values() for prediction in one.predictions]
 
 
-def _without_best(trainer: FullFinetuningTrainer) -> tuple[str, ...]:
+def _without_best(trainer: AnyTrainer) -> tuple[str, ...]:
     metric = trainer.args.metric_for_best_model or ""
     if not trainer.args.load_best_model_at_end or trainer.state.best_global_step is not None:
         return ()
     return (f"{metric.removeprefix('eval_')} was never a number on validation; the last weights are kept.",)
 
 
-def save_model(trainer: FullFinetuningTrainer, prepared: Prepared, folder: Path) -> None:
+def save_model(trainer: AnyTrainer, prepared: Prepared, folder: Path) -> None:
     """Save model and tokenizer for plain transformers; no training arguments, which may hold secrets, go with them."""
     if not trainer.is_world_process_zero():
         return

@@ -21,7 +21,7 @@ from hf_fft.command_line import add_recipe_arguments, run_door
 from hf_fft.recipe import Recipe, load_recipe, recipe_name
 
 if TYPE_CHECKING:
-    from hf_fft.training import FullFinetuningTrainer
+    from hf_fft.training import AnyTrainer
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def _check(recipe: Recipe, *, trust_remote_code: bool) -> None:
     )
 
 
-def _learning(trainer: FullFinetuningTrainer) -> list[str]:
+def _learning(trainer: AnyTrainer) -> list[str]:
     """Describe every layer group, top first: its parameters, and the rate at which they learn."""
     from hf_fft.strategies import layer_groups
 
@@ -91,7 +91,7 @@ def _learning(trainer: FullFinetuningTrainer) -> list[str]:
     return lines
 
 
-def _steps(trainer: FullFinetuningTrainer, items: int) -> list[str]:
+def _steps(trainer: AnyTrainer, items: int) -> list[str]:
     from hf_fft.training import precision_of, steps_in_all
 
     args = trainer.args

@@ -154,10 +154,13 @@ def _bound(function: Function) -> int:
 
 
 def test_our_own_recipe_fields_stay_few():
-    from hf_fft.recipe import records
+    from hf_fft.recipe import record, records, task_records
 
-    kinds = [one for one in vars(records).values() if isinstance(one, type) and issubclass(one, records.Record)]
-    assert sum(len(kind.model_fields) for kind in kinds) <= MOST_RECIPE_FIELDS
+    named = {**vars(records), **vars(task_records)}.values()
+    kinds = {one for one in named if isinstance(one, type) and issubclass(one, record.Record)}
+    fields = sum(len(vars(kind).get("__annotations__", {})) for kind in kinds)
+    print(f"recipe fields of our own: {fields}")
+    assert 60 < fields <= MOST_RECIPE_FIELDS
 
 
 def test_the_public_face_is_the_promised_one_and_every_name_is_there():

@@ -6,7 +6,7 @@ Nothing here knows tokens or models.
 
 from hf_fft.data.columns import numbers, require_columns, require_text
 from hf_fft.data.labels import class_labels, label_columns, label_lists
-from hf_fft.data.report import DataReport, SplitReport, TokenLengths, data_report
+from hf_fft.data.report import DataReport, SplitReport, TokenLengths, data_report, label_counts
 from hf_fft.data.sources import read_source
 from hf_fft.data.splits import Splits, TaskColumns, load_splits
 from hf_fft.data.wheels import fetch, is_wheel_path
@@ -22,6 +22,7 @@ __all__ = [
     "fetch",
     "is_wheel_path",
     "label_columns",
+    "label_counts",
     "label_lists",
     "load_splits",
     "numbers",

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from hf_fft.data.wording import did_you_mean, listed
 from hf_fft.errors import DataError
-from hf_fft.recipe.records import DataRecipe, SplitName
+from hf_fft.recipe.record import SplitName
+from hf_fft.recipe.records import DataRecipe
 
 logger = logging.getLogger(__name__)
 

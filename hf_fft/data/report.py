@@ -14,9 +14,10 @@ from typing import Protocol
 
 import numpy
 from datasets import ClassLabel, Dataset
+from pydantic import Field
 
 from hf_fft.data.values import column_values
-from hf_fft.recipe.records import Record
+from hf_fft.recipe.record import Record
 
 
 class NamedSplits(Protocol):
@@ -37,13 +38,17 @@ class TokenLengths(Record):
 
 
 class SplitReport(Record):
-    """One split: its rows, labels by name, rows whose text stood there before, empty texts, and lengths."""
+    """One split: its rows, labels by name, rows whose text stood there before, empty texts, and lengths.
+
+    `findings` are what the task had to say besides, in words: answers that are not where they should be, words cut off.
+    """
 
     rows: int
     label_counts: dict[str, int]
     duplicates: int
     empty_texts: int
     token_lengths: TokenLengths | None = None
+    findings: tuple[str, ...] = Field((), strict=False)
 
 
 class DataReport(Record):
@@ -68,6 +73,7 @@ class DataReport(Record):
                 lines.append(f"  with an empty text: {_rows(split.empty_texts)}")
             if split.token_lengths is not None:
                 lines.append(f"  {_lengths(split.token_lengths)}")
+            lines += [f"  {finding}" for finding in split.findings]
         for pair, count in self.shared_rows.items():
             earlier, later = pair.split("/")
             if count:
@@ -80,23 +86,32 @@ def data_report(
     splits: NamedSplits,
     *,
     text_columns: Sequence[str],
-    label_column: str | None,
+    label_counts: Mapping[str, Mapping[str, int]],
     token_lengths: Mapping[str, Sequence[int]] | None = None,
     max_length: int | None = None,
+    findings: Mapping[str, Sequence[str]] | None = None,
 ) -> DataReport:
-    """Describe the splits; `token_lengths` holds the untruncated length of every row, by split."""
+    """Describe the splits.
+
+    Args:
+        text_columns: Columns of texts, or of lists of words.
+        label_counts: How often each label stands in a split, by split.
+        token_lengths: The untruncated length of every row, by split.
+        findings: What else there is to say, by split.
+    """
     counts: dict[str, Counter[bytes]] = {}
     reports = {}
     for name, rows in splits.items():
-        texts = list(zip(*(column_values(rows, column) for column in text_columns), strict=True))
+        texts = list(zip(*(map(_as_text, column_values(rows, column)) for column in text_columns), strict=True))
         counts[name] = Counter(map(_digest, texts))
         lengths = (token_lengths or {}).get(name)
         reports[name] = SplitReport(
             rows=len(rows),
-            label_counts=_label_counts(rows, label_column),
+            label_counts=dict(label_counts.get(name, {})),
             duplicates=len(rows) - len(counts[name]),
             empty_texts=sum(not all(part.strip() for part in parts) for parts in texts),
             token_lengths=_token_lengths(lengths, max_length) if lengths is not None and len(lengths) else None,
+            findings=tuple((findings or {}).get(name, ())),
         )
     shared = {(one, two): counts[one].keys() & counts[two].keys() for one, two in combinations(counts, 2)}
     return DataReport(
@@ -106,15 +121,18 @@ def data_report(
     )
 
 
+def _as_text(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else " ".join(value)
+
+
 def _digest(parts: Sequence[str]) -> bytes:
     """Return a short digest of a row's texts, equal for texts that differ only in case and white space."""
     plain = "\0".join(" ".join(part.split()).casefold() for part in parts)
     return hashlib.blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _label_counts(rows: Dataset, column: str | None) -> dict[str, int]:
-    if column is None:
-        return {}
+def label_counts(rows: Dataset, column: str) -> dict[str, int]:
+    """Count the labels of a column of `ClassLabel`, or of lists of it, by name."""
     feature = rows.features[column]
     inner = getattr(feature, "feature", feature)
     if not isinstance(inner, ClassLabel):

@@ -10,21 +10,37 @@ from hf_fft.recipe.records import (
     ModelRecipe,
     Recipe,
     StrategyRecipe,
+)
+from hf_fft.recipe.task_records import (
+    CausalLanguageModelingRecipe,
+    GenerationRecipe,
+    GenerativeQuestionAnsweringRecipe,
+    MaskedLanguageModelingRecipe,
+    QuestionAnsweringRecipe,
     TaskRecipe,
     TextClassificationRecipe,
+    TextGenerationRecipe,
+    TokenClassificationRecipe,
 )
 from hf_fft.recipe.training_names import TrainingRecipe
 
 __all__ = [
+    "CausalLanguageModelingRecipe",
     "DataRecipe",
     "EarlyStoppingRecipe",
     "FeatureBasedRecipe",
     "FullRecipe",
+    "GenerationRecipe",
+    "GenerativeQuestionAnsweringRecipe",
+    "MaskedLanguageModelingRecipe",
     "ModelRecipe",
+    "QuestionAnsweringRecipe",
     "Recipe",
     "StrategyRecipe",
     "TaskRecipe",
     "TextClassificationRecipe",
+    "TextGenerationRecipe",
+    "TokenClassificationRecipe",
     "TrainingRecipe",
     "load_recipe",
     "recipe_from",

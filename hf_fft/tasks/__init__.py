@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from hf_fft.errors import RecipeError
-from hf_fft.recipe import TextClassificationRecipe
+from hf_fft.recipe import TaskRecipe
 from hf_fft.tasks.pretrained import load_tokenizer
 from hf_fft.tasks.task import Task
 from hf_fft.tasks.text_classification import TextClassification
 
 __all__ = ["TASKS", "Task", "TextClassification", "load_tokenizer", "task_for"]
 
-TASKS: dict[str, type[TextClassification]] = {"text_classification": TextClassification}
+TASKS: dict[str, Callable[..., Task]] = {"text_classification": TextClassification}
 
 
-def task_for(choice: str | TextClassificationRecipe) -> TextClassification:
+def task_for(choice: str | TaskRecipe) -> Task:
     """Return the task of a name or of a recipe's record.
 
     Raises:

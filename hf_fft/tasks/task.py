@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from datasets import Dataset, DatasetDict
 from torch import Tensor
-from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from hf_fft.data import DataReport, Splits
 from hf_fft.recipe import ModelRecipe, TaskRecipe
@@ -25,7 +25,12 @@ class Task(ABC):
 
     name: ClassVar[str]
     auto_model: ClassVar[Any]
+    generates: ClassVar[bool] = False  # whether answers are written by `model.generate`
     recipe: TaskRecipe
+
+    def auto_model_for(self, model: ModelRecipe | str) -> Any:
+        """Return the `AutoModelFor…` class that loads a model for this task."""
+        return self.auto_model
 
     @property
     @abstractmethod
@@ -61,8 +66,8 @@ class Task(ABC):
         """Load the model with a head for this task; a new head is drawn from torch's seed."""
 
     @abstractmethod
-    def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
-        """Turn rows into model inputs. The column `row` says which row an item came from."""
+    def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, split: str = "train") -> Dataset:
+        """Turn the rows of a split into model inputs. The column `row` says which row an item came from."""
 
     @abstractmethod
     def collator(self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel | None = None) -> Any:
@@ -79,6 +84,10 @@ class Task(ABC):
     ) -> Tensor:
         """Return the loss of a micro-batch, exact under accumulation: Trainer's `compute_loss_func`."""
 
+    def callbacks(self, collator: Any) -> Sequence[TrainerCallback]:
+        """Return what has to happen during training; `collator` is the one that the trainer uses."""
+        return ()
+
     @abstractmethod
     def reduce_logits(self, logits: Any, labels: Tensor) -> Tensor:
         """Keep of a batch's outputs only what the scores need: Trainer's `preprocess_logits_for_metrics`."""
@@ -89,6 +98,10 @@ class Task(ABC):
     ) -> list[Prediction]:
         """Turn what the model gave for the encoded items into one prediction a row, in the order of the rows."""
 
+    def tuned(self, rows: Dataset, encoded: Dataset, output: EvalPrediction) -> Task:
+        """Return the task with everything filled in that is chosen on the validation split, such as a threshold."""
+        return self
+
     @abstractmethod
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Return the metrics of labelled predictions."""
@@ -98,9 +111,10 @@ class Task(ABC):
         """Describe the data as this task sees them."""
 
     def compute_metrics(self, rows: Dataset, encoded: Dataset) -> Callable[[EvalPrediction], dict[str, float]]:
-        """Return Trainer's `compute_metrics` for a split: `score(postprocess(...))`, so no two tables disagree."""
+        """Return Trainer's `compute_metrics` for validation: `score(postprocess(...))`, so no two tables disagree."""
 
         def metrics(output: EvalPrediction) -> dict[str, float]:
-            return self.score(self.postprocess(rows, encoded, output))
+            tuned = self.tuned(rows, encoded, output)
+            return tuned.score(tuned.postprocess(rows, encoded, output))
 
         return metrics

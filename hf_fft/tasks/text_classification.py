@@ -22,7 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from hf_fft.data import DataReport, Splits, data_report, require_text
+from hf_fft.data import DataReport, Splits, data_report, label_counts, require_text
 from hf_fft.data.wording import did_you_mean
 from hf_fft.errors import RecipeError
 from hf_fft.metrics import greater_is_better, hub_metric
@@ -41,6 +41,7 @@ class TextClassification(Task):
 
     name: ClassVar[str] = "text_classification"
     auto_model: ClassVar[Any] = AutoModelForSequenceClassification
+    recipe: TextClassificationRecipe
 
     def __init__(self, recipe: TextClassificationRecipe | None = None, **fields: Any) -> None:
         self.recipe = recipe or TextClassificationRecipe(**fields)
@@ -103,7 +104,7 @@ class TextClassification(Task):
         changes["label2id"] = {label: index for index, label in enumerate(labels)}
         return load_pretrained(self.auto_model, recipe, changes)
 
-    def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase) -> Dataset:
+    def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, split: str = "train") -> Dataset:
         """Encode texts and labels.
 
         Columns: the tokenizer's own, `length`, `row`, `text_tokens` (before cutting) and, for labelled rows, `labels`.
@@ -174,7 +175,9 @@ class TextClassification(Task):
         return data_report(
             splits,
             text_columns=self.text_columns(),
-            label_column=self.label_column if self.problem.has_labels else None,
+            label_counts={name: label_counts(rows, self.label_column) for name, rows in splits.items()}
+            if self.problem.has_labels
+            else {},
             token_lengths={name: list(by_row.values()) for name, by_row in lengths.items()},
             max_length=self.recipe.max_length,
         )

@@ -6,10 +6,11 @@ from hf_fft.training.arguments import check_precision, steps_in_all, training_ar
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
 from hf_fft.training.memory import PeakMemory
-from hf_fft.training.scoring import Scored, score_split
-from hf_fft.training.trainer import FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
+from hf_fft.training.scoring import Scored, score_splits
+from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
+    "AnyTrainer",
     "CostMeter",
     "FullFinetuningSeq2SeqTrainer",
     "FullFinetuningTrainer",
@@ -20,7 +21,7 @@ __all__ = [
     "check_precision",
     "device_of",
     "precision_of",
-    "score_split",
+    "score_splits",
     "steps_in_all",
     "training_arguments",
     "trains_on_gpu",

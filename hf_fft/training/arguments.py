@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import TrainingArguments, get_scheduler
+from transformers import Seq2SeqTrainingArguments, TrainingArguments, get_scheduler
 
 from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.recipe import Recipe
 from hf_fft.result import Metric
 from hf_fft.strategies import Strategy
+from hf_fft.tasks import Task
 
 LOG_LINES_PER_EPOCH = 20
 # Predictions move from the device to memory every so many batches; HF would keep them all on the device.
@@ -27,7 +28,7 @@ EVAL_ACCUMULATION_STEPS = 32
 def training_arguments(
     recipe: Recipe,
     strategy: Strategy,
-    metric: Metric,
+    task: Task,
     *,
     output_dir: Path,
     training_items: int,
@@ -54,16 +55,20 @@ def training_arguments(
         "restore_callback_states_from_checkpoint": True,
         "report_to": "none",
         "save_total_limit": 1,
-        **_keeping_the_best(asked, metric, validates=validates),
+        **_keeping_the_best(asked, task.primary_metric, validates=validates),
     }
-    fixed = {
+    fixed: dict[str, Any] = {
         "output_dir": str(output_dir),
         "seed": recipe.seed,
         "data_seed": recipe.seed,
         "use_cpu": asked.get("use_cpu", not torch.accelerator.is_available()),
     }
+    kind = TrainingArguments
+    if task.generates:
+        # What is written, and how long, stands in the model's generation_config, which the task fills.
+        kind, fixed["predict_with_generate"] = Seq2SeqTrainingArguments, True
     try:
-        arguments = TrainingArguments(**{**ours, **asked, **fixed})
+        arguments = kind(**{**ours, **asked, **fixed})
     except (ValueError, TypeError, ImportError) as error:
         raise RecipeError(f"training: {error}") from error
     if "logging_steps" not in asked and "logging_strategy" not in asked:

@@ -10,12 +10,12 @@ from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_see
 
 from hf_fft.data import Splits
 from hf_fft.errors import RecipeError
-from hf_fft.recipe import Recipe
+from hf_fft.recipe import Recipe, TextClassificationRecipe
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
 from hf_fft.training.arguments import training_arguments
 from hf_fft.training.callbacks import CostMeter
-from hf_fft.training.trainer import FullFinetuningTrainer
+from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 
 def build_trainer(
@@ -27,7 +27,7 @@ def build_trainer(
     encoded: Splits,
     tokenizer: PreTrainedTokenizerBase,
     output_dir: Path,
-) -> FullFinetuningTrainer:
+) -> AnyTrainer:
     """Load the model under the recipe's seed and build the trainer that fine-tunes it.
 
     Raises:
@@ -39,7 +39,7 @@ def build_trainer(
     arguments = training_arguments(
         recipe,
         strategy,
-        task.primary_metric,
+        task,
         output_dir=output_dir,
         training_items=len(encoded.train),
         validates=validates,
@@ -49,30 +49,37 @@ def build_trainer(
     model = task.load_model(recipe.model)
     if model.config.get_text_config().pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    collator = task.collator(tokenizer, model)
     trainer = _built(
         recipe,
+        FullFinetuningSeq2SeqTrainer if task.generates else FullFinetuningTrainer,
         model,
         arguments,
         strategy=strategy,
         train_dataset=encoded.train,
         eval_dataset=encoded.validation,
         processing_class=tokenizer,
-        data_collator=task.collator(tokenizer, model),
+        data_collator=collator,
         compute_loss_func=task.loss,
         compute_metrics=task.compute_metrics(splits.validation, encoded.validation)
         if splits.validation is not None and encoded.validation is not None
         else None,
         preprocess_logits_for_metrics=task.reduce_logits,
-        callbacks=[CostMeter(), *_early_stopping(recipe)],
+        callbacks=[CostMeter(), *task.callbacks(collator), *_early_stopping(recipe)],
     )
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer
 
 
-def _built(recipe: Recipe, *positional: Any, **named: Any) -> FullFinetuningTrainer:
+def _built(
+    recipe: Recipe,
+    kind: type[FullFinetuningTrainer] | type[FullFinetuningSeq2SeqTrainer],
+    *positional: Any,
+    **named: Any,
+) -> AnyTrainer:
     try:
-        return FullFinetuningTrainer(*positional, **named)
+        return kind(*positional, **named)
     except RuntimeError as error:
         if "report_to" in recipe.training.values() and "installed" in str(error):
             raise RecipeError(f"training.report_to: {error}") from error
@@ -96,20 +103,22 @@ def _check_early_stopping(recipe: Recipe, *, validates: bool) -> None:
 
 def _check_smoothing(recipe: Recipe) -> None:
     smoothing = recipe.training.values().get("label_smoothing_factor", 0.0)
-    if smoothing and getattr(recipe.task, "problem_type", "") in {"multi_label_classification", "regression"}:
+    if not smoothing or not isinstance(recipe.task, TextClassificationRecipe):
+        return
+    if recipe.task.problem_type != "single_label_classification":
         raise RecipeError(
             f"training.label_smoothing_factor {smoothing} has no meaning for {recipe.task.problem_type}: only a choice "
             "of one label can be smoothed. Leave it out."
         )
 
 
-def precision_of(trainer: FullFinetuningTrainer) -> str:
+def precision_of(trainer: AnyTrainer) -> str:
     """Name the precision of the matrix products."""
     mixed = trainer.accelerator.mixed_precision
     return "float32" if mixed == "no" else f"{mixed} autocast over float32 weights"
 
 
-def device_of(trainer: FullFinetuningTrainer) -> str:
+def device_of(trainer: AnyTrainer) -> str:
     """Name the device that trained."""
     device = trainer.args.device
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

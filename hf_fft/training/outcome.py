@@ -19,13 +19,13 @@ from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Re
 from hf_fft.training.build import device_of, precision_of
 from hf_fft.training.callbacks import CostMeter
 from hf_fft.training.scoring import Scored
-from hf_fft.training.trainer import FullFinetuningTrainer
+from hf_fft.training.trainer import AnyTrainer
 
 PACKAGES = ("hf_fft", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "scikit-learn")
 
 
 def result_of(
-    trainer: FullFinetuningTrainer,
+    trainer: AnyTrainer,
     *,
     recipe: Recipe,
     metric: Metric,
@@ -49,9 +49,7 @@ def result_of(
     )
 
 
-def cost_of(
-    trainer: FullFinetuningTrainer, scored: Mapping[str, Scored], *, peak_mib: float, model_folder: Path
-) -> Cost:
+def cost_of(trainer: AnyTrainer, scored: Mapping[str, Scored], *, peak_mib: float, model_folder: Path) -> Cost:
     """Return what the run took."""
     meter = next(one for one in trainer.callback_handler.callbacks if isinstance(one, CostMeter))
     assert trainer.model is not None
@@ -88,7 +86,7 @@ def curves_of(log: list[dict[str, Any]]) -> Curves:
     return Curves(training=training, evaluation=evaluation)
 
 
-def environment_of(trainer: FullFinetuningTrainer) -> Environment:
+def environment_of(trainer: AnyTrainer) -> Environment:
     """Describe the machine, for figures are comparable only beside it."""
     return Environment(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),

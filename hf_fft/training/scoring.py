@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datasets import Dataset
 from transformers import EvalPrediction
 
+from hf_fft.data import Splits
 from hf_fft.result import Prediction
 from hf_fft.tasks import Task
-from hf_fft.training.trainer import FullFinetuningTrainer
+from hf_fft.training.trainer import AnyTrainer
 
 
 @dataclass(frozen=True)
@@ -28,15 +29,24 @@ class Scored:
     seconds: float
 
 
-def score_split(trainer: FullFinetuningTrainer, task: Task, rows: Dataset, encoded: Dataset, *, split: str) -> Scored:
-    """Predict a split and score it.
+def score_splits(trainer: AnyTrainer, task: Task, splits: Splits, encoded: Splits) -> tuple[Task, dict[str, Scored]]:
+    """Score validation, then test; return the task with what validation chose, by which test was scored."""
+    scored: dict[str, Scored] = {}
+    for name, rows in splits.items():
+        if name != "train":
+            items = getattr(encoded, name)
+            started = time.perf_counter()
+            output = _predicted(trainer, items, split=name)
+            if name == "validation":
+                task = task.tuned(rows, items, output)
+            predictions = task.postprocess(rows, items, output, split=name)
+            scored[name] = Scored(task.score(predictions), predictions, time.perf_counter() - started)
+    return task, scored
 
-    `Trainer.predict` fires neither early stopping nor the choice of the best weights, as `evaluate` would.
-    """
-    started = time.perf_counter()
+
+def _predicted(trainer: AnyTrainer, items: Dataset, *, split: str) -> EvalPrediction:
+    """Predict a split. `Trainer.predict` moves neither early stopping nor the best weights, as `evaluate` would."""
     # The trainer's own compute_metrics is bound to the validation rows.
     trainer.compute_metrics = None
-    output = trainer.predict(encoded, metric_key_prefix=split)
-    answers = EvalPrediction(predictions=output.predictions, label_ids=output.label_ids)  # type: ignore[arg-type]
-    predictions = task.postprocess(rows, encoded, answers, split=split)
-    return Scored(task.score(predictions), predictions, time.perf_counter() - started)
+    output = trainer.predict(items, metric_key_prefix=split)
+    return EvalPrediction(predictions=output.predictions, label_ids=output.label_ids)  # type: ignore[arg-type]

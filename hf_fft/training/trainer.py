@@ -16,7 +16,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
 import torch
@@ -199,6 +199,9 @@ class FullFinetuningTrainer(_FullFinetuning, Trainer):
 
 class FullFinetuningSeq2SeqTrainer(_FullFinetuning, Seq2SeqTrainer):
     """`transformers.Seq2SeqTrainer` with a `strategy=` and a loss that accumulation does not change."""
+
+
+AnyTrainer: TypeAlias = FullFinetuningTrainer | FullFinetuningSeq2SeqTrainer
 
 
 def _countable(batch: Any) -> Any:

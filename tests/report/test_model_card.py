@@ -7,9 +7,9 @@ import pytest
 import yaml
 from made_up import made_up_failure, made_up_recipe, made_up_result
 
-from hf_fft.recipe.records import TextClassificationRecipe
+from hf_fft.recipe import TextClassificationRecipe
 from hf_fft.report import model_card
-from hf_fft.report.usage import usage_note, usage_snippet
+from hf_fft.report.usage.text_classification import note, snippet
 from hf_fft.report.wording import is_hub_name, place_text, without_local_paths
 
 GOLDEN = Path(__file__).parent / "golden_card.md"
@@ -96,8 +96,8 @@ def test_the_published_name_stands_in_snippet_and_index():
 
 
 def test_windows_are_named_where_the_snippet_reads_less():
-    assert "first 256 tokens only" in usage_note(TextClassificationRecipe(long_text="windows"))
-    assert usage_note(TextClassificationRecipe()) == ""
+    assert "first 256 tokens only" in note(TextClassificationRecipe(long_text="windows"))
+    assert note(TextClassificationRecipe()) == ""
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ def test_the_snippet_scores_with_transformers_alone(problem_type, labels, pair, 
         problem_type=problem_type, text_pair_column="second" if pair else None, max_length=8
     )
     names = {}
-    exec(usage_snippet(task, str(folder)), names)
+    exec(snippet(task, str(folder)), names)
     texts = ("A first text.", "A second text.") if pair else ("A text.",)
     inputs = tokenizer(*texts, truncation=True, max_length=8, return_tensors="pt")
     with torch.no_grad():
@@ -167,5 +167,5 @@ def test_the_snippet_scores_with_transformers_alone(problem_type, labels, pair, 
 def test_the_snippet_cuts_long_texts(save_model):
     folder, _, _ = save_model("single_label_classification", 2)
     names = {}
-    exec(usage_snippet(TextClassificationRecipe(max_length=8), str(folder)), names)
+    exec(snippet(TextClassificationRecipe(max_length=8), str(folder)), names)
     assert len(names["classify"](["a text " * 100])[0]) == 2

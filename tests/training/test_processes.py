@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_exact_loss import TASKS, train
+from exactness import all_cases, train
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
-KINDS = list(TASKS)
+CASES = all_cases()
+KINDS = list(CASES)
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def runs(tmp_path_factory, tokenizer):
     folder = tmp_path_factory.mktemp("processes")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    alone = {kind: train(kind, tokenizer, folder / kind, 8, 1) for kind in KINDS}
+    alone = {kind: train(CASES[kind], tokenizer, folder / kind, 8, 1) for kind in KINDS}
     torch.set_num_threads(threads)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
     finished = subprocess.run([*command, str(folder), *KINDS], capture_output=True, text=True, timeout=240)

@@ -10,14 +10,14 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent)]
 
 import torch  # noqa: E402
 from conftest import make_tokenizer  # noqa: E402
-from test_exact_loss import train  # noqa: E402
+from exactness import all_cases, train  # noqa: E402
 
 
 def main(folder: Path, kinds: list[str]) -> None:
     torch.set_num_threads(1)
-    tokenizer = make_tokenizer()
+    tokenizer, cases = make_tokenizer(), all_cases()
     for kind in kinds:
-        weights, logged = train(kind, tokenizer, folder / kind, 4, 1)
+        weights, logged = train(cases[kind], tokenizer, folder / kind, 4, 1)
         rank = torch.distributed.get_rank()
         torch.save(weights, folder / kind / f"weights-{rank}.pt")
         (folder / kind / f"logged-{rank}.json").write_text(json.dumps(logged))

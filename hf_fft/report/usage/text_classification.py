@@ -1,4 +1,4 @@
-"""How to use a trained model with plain transformers: the snippet that stands in the model card.
+"""A text classifier with plain transformers.
 
 Long texts are cut at the length that the model was trained with, and what the head gives becomes scores the way hf_fft
 scored it: softmax for one label, sigmoid for several, nothing for a number.
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 
-from hf_fft.recipe.records import TextClassificationRecipe
+from hf_fft.recipe import TextClassificationRecipe
 
+TAG = "text-classification"
 FUNCTIONS = {
     "single_label_classification": "softmax",
     "multi_label_classification": "sigmoid",
@@ -22,7 +23,25 @@ ANSWERS = {
 }
 
 
-def usage_snippet(task: TextClassificationRecipe, model: str) -> str:
+GIVES = {
+    "single_label_classification": "one label",
+    "multi_label_classification": "any number of labels",
+    "regression": "a number",
+}
+
+
+def what_it_does(task: TextClassificationRecipe) -> str:
+    """Say it in a clause that follows "This model"."""
+    item = "a pair of texts" if task.text_pair_column else "a text"
+    return f"gives {item} {GIVES[task.problem_type]}"
+
+
+def long_inputs(task: TextClassificationRecipe) -> str:
+    """Say what happened to longer inputs."""
+    return "longer texts were cut" if task.long_text == "cut" else "longer texts were split into windows"
+
+
+def snippet(task: TextClassificationRecipe, model: str) -> str:
     """Return Python that loads the model with transformers alone and classifies one input."""
     example = '{"text": "A first text.", "text_pair": "A second text."}' if task.text_pair_column else '"A text."'
     return f"""from transformers import pipeline
@@ -40,7 +59,7 @@ for scores in classify([{example}]):
     print(answer)"""
 
 
-def usage_note(task: TextClassificationRecipe) -> str:
+def note(task: TextClassificationRecipe) -> str:
     """Say where the snippet reads less of a text than the run did."""
     if task.long_text == "cut":
         return ""
