@@ -123,7 +123,7 @@ def prepare(recipe: Recipe, notes: tuple[str, ...] = ()) -> Prepared:
     Raises:
         DataError: if the data are not what the task needs.
     """
-    task, strategy = task_for(recipe.task), strategy_for(recipe.strategy)
+    task, strategy = task_for(recipe.task).for_model(recipe.model), strategy_for(recipe.strategy)
     splits = load_splits(recipe.data, task)
     tokenizer = load_tokenizer(recipe.model)
     fitted = task.fitted(splits, tokenizer)
@@ -227,8 +227,8 @@ def save_model(trainer: AnyTrainer, prepared: Prepared, folder: Path) -> None:
         return
     assert isinstance(trainer.model, PreTrainedModel)
     trainer.model.save_pretrained(folder)
-    # So that a pipeline with truncation=True cuts where training cut.
-    prepared.tokenizer.model_max_length = prepared.task.recipe.max_length
+    if prepared.task.saved_max_length is not None:
+        prepared.tokenizer.model_max_length = prepared.task.saved_max_length
     prepared.tokenizer.save_pretrained(folder)
 
 

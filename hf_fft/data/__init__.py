@@ -9,6 +9,8 @@ from hf_fft.data.labels import class_labels, label_columns, label_lists
 from hf_fft.data.report import DataReport, SplitReport, TokenLengths, data_report, label_counts
 from hf_fft.data.sources import read_source
 from hf_fft.data.splits import Splits, TaskColumns, load_splits
+from hf_fft.data.tag_columns import count_types, require_words, tag_lists
+from hf_fft.data.tags import entity_type, join_tag, spell_entities
 from hf_fft.data.wheels import fetch, is_wheel_path
 
 __all__ = [
@@ -18,9 +20,12 @@ __all__ = [
     "TaskColumns",
     "TokenLengths",
     "class_labels",
+    "count_types",
     "data_report",
+    "entity_type",
     "fetch",
     "is_wheel_path",
+    "join_tag",
     "label_columns",
     "label_counts",
     "label_lists",
@@ -29,4 +34,7 @@ __all__ = [
     "read_source",
     "require_columns",
     "require_text",
+    "require_words",
+    "spell_entities",
+    "tag_lists",
 ]

@@ -27,6 +27,7 @@ FORMATS = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
     ".txt": "text",
+    ".conll": "conll",
 }
 COMPRESSIONS = (".gz", ".bz2")
 SPLIT_WORDS = {

@@ -14,7 +14,7 @@ import lzma
 import shutil
 import tempfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,9 @@ from datasets.packaged_modules.json.json import JsonConfig
 from datasets.packaged_modules.parquet.parquet import ParquetConfig
 from datasets.packaged_modules.text.text import TextConfig
 
+from hf_fft.data.conll import ConllConfig, read_conll
 from hf_fft.data.files import file_format, plain_name
+from hf_fft.data.squad import is_squad, read_squad
 from hf_fft.data.strict_csv import CsvShape, check_csv
 from hf_fft.data.strict_json import check_json
 from hf_fft.data.wording import did_you_mean, listed
@@ -38,8 +40,11 @@ _CONFIGS: dict[str, type[BuilderConfig]] = {
     "json": JsonConfig,
     "parquet": ParquetConfig,
     "text": TextConfig,
+    "conll": ConllConfig,
 }
 _BUILDERS = {"csv": "csv", "tsv": "csv", "json": "json", "jsonl": "json", "parquet": "parquet", "text": "text"}
+# Formats that `datasets` does not read by itself: files and their names for messages become rows.
+_READERS: dict[str, Callable[[Sequence[Path], Sequence[str]], Dataset]] = {"squad": read_squad}
 _LEFT_OUT = {"features", "converters", "dialect", "prefix", "mangle_dupe_cols", "error_bad_lines", "warn_bad_lines"}
 # The whole file is one block, so that a column has one type from its first row to its last.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -57,12 +62,18 @@ def load_files(files: Sequence[Path], named_format: str | None, options: Mapping
         DataError: if an option is unknown, or a file cannot be unpacked, decoded or read, or is not regular.
     """
     kind = file_format(files[0], named_format)
-    builder = _BUILDERS[kind]
+    builder = _BUILDERS.get(kind, kind)
     _check_options(kind, options)
     chosen = {"delimiter": "\t", **options} if kind == "tsv" and "sep" not in options else dict(options)
     with tempfile.TemporaryDirectory(prefix="hf_fft_data_") as folder:
         plain = [_plain_file(file, Path(folder), f"{index:05d}.{builder}") for index, file in enumerate(files)]
+        if kind == "json" and not options and is_squad(plain[0]):
+            kind = "squad"
+        if kind in _READERS:
+            return _READERS[kind](plain, [str(file) for file in files])
         shapes = [_checked(one, str(file), kind, chosen) for one, file in zip(plain, files, strict=True)]
+        if kind == "conll":
+            return read_conll(plain, [str(file) for file in files], chosen)
         loaded = _loaded(
             builder, plain, files, Path(folder), {**_DEFAULTS[builder], **chosen, **_as_text(shapes, chosen)}
         )
@@ -74,7 +85,8 @@ def load_files(files: Sequence[Path], named_format: str | None, options: Mapping
 
 def _check_options(kind: str, options: Mapping[str, Any]) -> None:
     base = {field.name for field in fields(BuilderConfig)}
-    known = {field.name for field in fields(_CONFIGS[_BUILDERS[kind]])} - base - _LEFT_OUT
+    loader = _CONFIGS.get(_BUILDERS.get(kind, kind), BuilderConfig)
+    known = {field.name for field in fields(loader)} - base - _LEFT_OUT
     for name in options:
         if name not in known:
             guess = did_you_mean(name, known) or "."
@@ -110,7 +122,7 @@ def _checked(file: Path, shown: str, kind: str, options: Mapping[str, Any]) -> C
             return check_csv(file, shown, options)
         if kind in ("json", "jsonl"):
             check_json(file, shown, options, lines=kind == "jsonl")
-        elif kind == "text":
+        elif kind in ("text", "conll"):
             _check_text(file, options)
     except UnicodeDecodeError as error:
         raise DataError(_undecodable(file, shown, error.encoding, error)) from error

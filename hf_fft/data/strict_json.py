@@ -51,11 +51,11 @@ def _line_rows(lines: Any, shown: str) -> Iterator[tuple[str, Any]]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             place = f"line {number}"
-            yield place, _parsed(line, f"{shown}, {place}")
+            yield place, parsed(line, f"{shown}, {place}")
 
 
 def _array_rows(text: str, shown: str, field: str | None) -> Iterator[tuple[str, Any]]:
-    value = _parsed(text, shown) if text.strip() else []
+    value = parsed(text, shown) if text.strip() else []
     if field is not None:
         if not isinstance(value, dict) or field not in value:
             keys = list(value) if isinstance(value, dict) else []
@@ -72,7 +72,12 @@ def _array_rows(text: str, shown: str, field: str | None) -> Iterator[tuple[str,
     yield from ((f"row {number}", row) for number, row in enumerate(value, start=1))
 
 
-def _parsed(text: str, place: str) -> Any:
+def parsed(text: str, place: str) -> Any:
+    """Return the value of a JSON text in which no object has a key twice; `place` begins the messages.
+
+    Raises:
+        DataError: if the text is not such JSON.
+    """
     try:
         return json.loads(text, object_pairs_hook=_single_keys)
     except _DoubleKeyError as error:

@@ -21,7 +21,7 @@ from hf_fft.errors import DataError
 # HF takes every name that does not end in "loss" for one to maximise (transformers 5.23), so these are listed.
 SMALLER_IS_BETTER = frozenset(
     {"loss", "hamming_loss", "rmse", "mse", "mae", "mape", "smape", "mase", "perplexity", "mean_perplexity"}
-    | {"brier_score", "wer", "cer", "ter", "expected_calibration_error"}
+    | {"bits_per_byte", "brier_score", "wer", "cer", "ter", "expected_calibration_error"}
 )
 SPLIT_PREFIXES = ("eval_", "validation_", "test_", "train_")
 

@@ -6,6 +6,7 @@ included, and `primary_metric` the metric that "best" means.
 
 from __future__ import annotations
 
+from string import Formatter
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, model_validator
@@ -67,20 +68,24 @@ class TokenClassificationRecipe(Record):
     name: Literal["token_classification"] = "token_classification"
     tokens_column: str = Field("tokens", description="Column with the sentence as a list of words.")
     tags_column: str = Field("tags", description="Column with the list of tags, one a word.")
-    tag_scheme: Literal["auto", "IOB1", "BIO", "BIOES"] = Field(
-        "auto", description="How the tags in the data spell entities; BIO is used inside."
+    tag_scheme: Literal["auto", "IOB1", "BIO", "BIOES", "plain"] = Field(
+        "auto", description='How the tags in the data spell entities; BIO is used inside. "plain" for other tags.'
     )
-    labels: Names | None = Field(None, description="BIO tags in the model's order; taken from the data if absent.")
+    labels: Names | None = Field(
+        None, description="Tags in the model's order, entities in BIO; taken from the data if absent."
+    )
     subwords: Literal["first", "all"] = Field(
         "first", description="Which sub-words of a word carry its tag in training; scores always read the first."
     )
     max_length: MaxLength = 256
-    window_overlap: int = Field(32, ge=0, description="Tokens that the windows of a longer sentence share.")
+    window_overlap: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="Tokens that the windows of a longer sentence share; a quarter of max_length if absent."
+    )
     primary_metric: PrimaryMetric = None
 
     @model_validator(mode="after")
     def _windows_move_on(self) -> TokenClassificationRecipe:
-        refuse_large_overlap(self.window_overlap, self.max_length)
+        refuse_large_overlap(self.window_overlap or 0, self.max_length)
         return self
 
 
@@ -98,6 +103,9 @@ class QuestionAnsweringRecipe(Record):
     window_overlap: int = Field(128, ge=0, description="Tokens that the windows of a longer context share.")
     max_answer_length: int = Field(30, ge=1, description="Longest answer in tokens.")
     n_best: int = Field(20, ge=1, description="Start and end positions of each window that are paired into answers.")
+    no_answers: bool | None = Field(
+        None, description="Whether questions may have no answer; taken from the training rows if absent."
+    )
     no_answer_threshold: float | None = Field(
         None,
         description="By how much no answer must outscore the best span; tuned on validation if absent.",
@@ -105,7 +113,9 @@ class QuestionAnsweringRecipe(Record):
     primary_metric: PrimaryMetric = None
 
     @model_validator(mode="after")
-    def _windows_move_on(self) -> QuestionAnsweringRecipe:
+    def _options_fit_together(self) -> QuestionAnsweringRecipe:
+        if self.no_answers is False and self.no_answer_threshold is not None:
+            raise ValueError("no_answer_threshold makes no sense with no_answers false: an answer is always given")
         refuse_large_overlap(self.window_overlap, self.max_length)
         return self
 
@@ -113,20 +123,28 @@ class QuestionAnsweringRecipe(Record):
 class GenerationRecipe(Record):
     """What all tasks share whose answer is a text that the model writes."""
 
-    architecture: Literal["pretrained", "warm_started"] = Field(
+    architecture: Literal["pretrained", "encoder_decoder", "decoder_only", "warm_started"] = Field(
         "pretrained",
-        description="The model as it is, or an encoder-decoder whose halves both start from one encoder "
-        "(arXiv:1907.12461).",
+        description='As the model\'s config says, which is then "encoder_decoder" or "decoder_only"; "warm_started": '
+        "an encoder-decoder whose halves both start from one encoder (arXiv:1907.12461).",
     )
     chat_template: bool = Field(
         False, description="Put the prompt into the tokenizer's chat template; decoder-only models."
     )
-    max_length: MaxLength = 512
+    max_length: Annotated[int, Field(ge=8)] = Field(
+        512, description="Longest source in tokens; for decoder-only models, longest prompt and text together."
+    )
     max_target_length: int = Field(128, ge=2, description="Longest target in tokens; longer ones are cut in training.")
     generation: dict[str, JsonValue] = Field(
         {}, description="Fields of transformers.GenerationConfig: num_beams, max_new_tokens, …"
     )
     primary_metric: PrimaryMetric = None
+
+    @model_validator(mode="after")
+    def _warm_started_models_do_not_chat(self) -> GenerationRecipe:
+        if self.chat_template and self.architecture == "warm_started":
+            raise ValueError('chat_template is for decoder-only models; architecture "warm_started" makes none')
+        return self
 
 
 class TextGenerationRecipe(GenerationRecipe):
@@ -136,8 +154,17 @@ class TextGenerationRecipe(GenerationRecipe):
     source_column: str = Field("source", description="Column with the text to start from.")
     target_column: str = Field("target", description="Column with the text to write, or a list of equally good ones.")
     prompt: str | None = Field(
-        None, description='What the model reads, with columns in braces: "summarize: {document}"; else the source.'
+        None,
+        description='What the model reads, with columns in braces: "summarize: {document}"; absent, the source alone.',
     )
+
+    @model_validator(mode="after")
+    def _prompt_uses_columns(self) -> TextGenerationRecipe:
+        if self.prompt is None:
+            return self
+        if self.source_column not in (type(self).model_fields["source_column"].default, *columns_in(self.prompt)):
+            raise ValueError(f"prompt does not use source_column; write {{{self.source_column}}} in it, or drop one")
+        return self
 
 
 class GenerativeQuestionAnsweringRecipe(GenerationRecipe):
@@ -149,9 +176,15 @@ class GenerativeQuestionAnsweringRecipe(GenerationRecipe):
     context_column: str = Field("context", description="Column with the text that holds the answer.")
     answers_column: str = Field("answers", description="Column with the answers: SQuAD's records, or lists of text.")
     prompt: str = Field(
-        "question: {question} context: {context}", description="What the model reads, with columns in braces."
+        "question: {question} context: {context}",
+        description="What the model reads, with {question}, {context} and other columns in braces.",
     )
     max_target_length: int = Field(32, ge=2, description="Longest answer in tokens; longer ones are cut in training.")
+
+    @model_validator(mode="after")
+    def _prompt_uses_columns(self) -> GenerativeQuestionAnsweringRecipe:
+        columns_in(self.prompt)
+        return self
 
 
 class LanguageModelingRecipe(Record):
@@ -187,6 +220,28 @@ TaskRecipe: TypeAlias = Annotated[
     | CausalLanguageModelingRecipe,
     Field(discriminator="name"),
 ]
+
+
+def columns_in(prompt: str) -> tuple[str, ...]:
+    """Return the names in a prompt's braces, each once, in order; doubled braces are literal ones.
+
+    Raises:
+        ValueError: in the form that pydantic makes a fault of.
+    """
+    try:
+        parts = list(Formatter().parse(prompt))
+    except ValueError as error:
+        raise ValueError(f"prompt is no template ({error}); a brace that is meant as one is written twice") from error
+    names = [name for _, name, _, _ in parts if name is not None]
+    for _, name, form, conversion in parts:
+        if name is not None and (not name or form or conversion or set(name) & set(".[]")):
+            raise ValueError(
+                "prompt has braces around something else than the bare name of a column; a brace that is meant as one "
+                "is written twice"
+            )
+    if not names:
+        raise ValueError("prompt names no column in braces, so all rows would read the same")
+    return tuple(dict.fromkeys(names))
 
 
 def refuse_large_overlap(window_overlap: int, max_length: int) -> None:

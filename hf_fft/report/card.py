@@ -11,12 +11,13 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from hf_fft.report.data_summary import data_summary
-from hf_fft.report.table import cost_lines, label_rows, metric_rows
+from hf_fft.report.table import VALIDATION_CHOSE, cost_lines, label_rows, metric_rows
 from hf_fft.report.usage import usage_of
 from hf_fft.report.wording import (
     is_hub_name,
     listed,
     markdown_table,
+    part_name,
     place_text,
     primary_name,
     rows_in_split,
@@ -52,6 +53,7 @@ def model_card(result: Result, *, model: str = "model") -> str:
         summary=_summary(result),
         split=split,
         scores=_scores(result),
+        part=part_name(result.recipe.task),
         label_scores=markdown_table(headings, rows) if rows else "",
         scores_note=_scores_note(split),
         usage=usage.snippet(result.recipe.task, model),
@@ -138,7 +140,7 @@ def _scores(result: Result) -> str:
 def _scores_note(split: str) -> str:
     return {
         "test": "The test split was scored once, after training.",
-        "validation": "The validation split also chose the best step: expect a little less on new texts.",
+        "validation": VALIDATION_CHOSE,
     }.get(split, "")
 
 

@@ -23,7 +23,7 @@ def data_summary(result: Result) -> str:
     splits = _records(result.data.get("splits"))
     if not splits:
         return "No data report was kept."
-    table = markdown_table(HEADINGS, [_split_row(name, report) for name, report in splits.items()])
+    table = markdown_table(*_without_empty_columns([_split_row(name, report) for name, report in splits.items()]))
     labels = [_label_line(name, counts) for name, one in splits.items() if (counts := one.get("label_counts"))]
     findings = [f"{name}: {finding}" for name, one in splits.items() for finding in one.get("findings") or ()]
     return "\n\n".join([table, *labels, *findings, *_shared_lines(result)])
@@ -39,6 +39,12 @@ def _split_row(name: str, report: dict[str, Any]) -> list[str]:
         *(MISSING if figure is None else amount_text(figure) for figure in figures),
         MISSING if cut is None else share_text(cut, 1),
     ]
+
+
+def _without_empty_columns(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Leave out what no split has: where texts are joined into blocks, none is longer than max_length."""
+    kept = [place for place in range(len(HEADINGS)) if any(row[place] != MISSING for row in rows)]
+    return [HEADINGS[place] for place in kept], [[row[place] for place in kept] for row in rows]
 
 
 def _label_line(split: str, counts: dict[str, int]) -> str:

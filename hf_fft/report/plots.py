@@ -119,7 +119,17 @@ class TrainingVisualizer:
     def _draw_scores(self, axes: Axes, names: Sequence[str]) -> None:
         for place, name in enumerate(names):
             _draw(axes, self._evaluated(name), label=name, color=COLOURS[place % len(COLOURS)], marker="o")
-        axes.set(title="Validation", ylabel=names[0] if len(names) == 1 else "score")
+        axes.set(title="Validation", ylabel=self._score_label(names))
+        values = [value for name in names for value in self._evaluated(name)[1] if math.isfinite(value)]
+        if values and min(values) > 0 and max(values) > LOG_SCALE_FROM_RATIO * min(values) and max(values) > 1:
+            _set_log_scale(axes)
+
+    def _score_label(self, names: Sequence[str]) -> str:
+        metric = self.result.primary_metric
+        if len(names) > 1:
+            return "score"
+        smaller = metric is not None and metric.name == names[0] and not metric.greater_is_better
+        return f"{names[0]} (lower is better)" if smaller else names[0]
 
     def _draw_rates(self, axes: Axes, lines: dict[str, Series]) -> None:
         from matplotlib import colormaps
@@ -208,6 +218,16 @@ def _draw(axes: Axes, series: Series, **look: Any) -> None:
     finite = sum(math.isfinite(value) for value in values)
     marker = look.pop("marker", "o" if finite < 3 else None)
     axes.plot(steps, values, marker=marker if len(steps) <= MOST_MARKED_POINTS else None, **look)
+
+
+def _set_log_scale(axes: Axes) -> None:
+    """Turn the y axis logarithmic, its ticks written as plain numbers; a perplexity may fall from 10,000 to 20."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, place: f"{value:,g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _place_legend(axes: Axes, *, outside: bool = False) -> None:

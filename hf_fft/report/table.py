@@ -11,8 +11,10 @@ from hf_fft.report.wording import (
     amount_text,
     learning_rate,
     markdown_table,
+    part_name,
     place_text,
     plain_table,
+    points,
     primary_name,
     rows_in_split,
     score_text,
@@ -25,6 +27,7 @@ NamedResult = tuple[str, Result]
 
 REASON_CHARACTERS = 70
 MOST_LABELS = 20
+VALIDATION_CHOSE = "The validation split also chose the best step: expect slightly worse scores on new texts."
 
 
 def comparison_table(rows: Sequence[NamedResult]) -> str:
@@ -71,13 +74,13 @@ def metric_rows(result: Result) -> tuple[list[str], list[list[str]]]:
 
 
 def label_rows(result: Result, split: str) -> tuple[list[str], list[list[str]]]:
-    """Return headings and rows of each label's own scores on one split; no rows where there are none."""
+    """Return headings and rows of the scores of each label, type or kind on one split; no rows where there are none."""
     parts = {name: name.split("/", maxsplit=1) for name in result.metrics.get(split, {}) if "/" in name}
     kinds = list(dict.fromkeys(kind for kind, _ in parts.values()))
     labels = list(dict.fromkeys(label for _, label in parts.values()))
     scores = result.metrics.get(split, {})
     rows = [[label, *(score_text(scores.get(f"{kind}/{label}")) for kind in kinds)] for label in labels]
-    return [f"label ({split})", *kinds], rows
+    return [f"{part_name(result.recipe.task)} ({split})", *kinds], rows
 
 
 def cost_lines(result: Result) -> list[str]:
@@ -108,9 +111,10 @@ def comparison_sentences(rows: Sequence[NamedResult]) -> list[str]:
         return sentences
     sentences += [_difference(best, baseline, metric, split), _chance(best, baseline, metric, split)]
     if len({result.recipe.seed for _, result in finished}) == 1 and not sentences[-1]:
-        sentences.append("One seed: a difference of a point or two may be chance.")
+        small = "a small difference" if points(metric, 0.0) is None else "a difference of a point or two"
+        sentences.append(f"One seed: {small} may be chance.")
     if split == "validation":
-        sentences.append("The validation split also chose the best step: expect a little less on new texts.")
+        sentences.append(VALIDATION_CHOSE)
     return [sentence for sentence in sentences if sentence]
 
 
@@ -184,9 +188,8 @@ def _difference(best: NamedResult, baseline: NamedResult, metric: str, split: st
     better = (ours > theirs) == _greater_is_better([best])
     if score_text(ours) == score_text(theirs):
         verdict = f"{best[0]} scores the same as {baseline[0]} {figures}"
-    elif _is_fraction(metric) and _greater_is_better([best]):
-        points, direction = 100 * abs(ours - theirs), "more" if better else "less"
-        verdict = f"{best[0]} scores {points:.1f} points {direction} than {baseline[0]} {figures}"
+    elif _greater_is_better([best]) and (gap := points(metric, abs(ours - theirs))) is not None:
+        verdict = f"{best[0]} scores {gap:.1f} points {'more' if better else 'less'} than {baseline[0]} {figures}"
     else:
         direction = f"{'higher' if ours > theirs else 'lower'} ({'better' if better else 'worse'})"
         verdict = f"{best[0]} has a {direction} {metric} than {baseline[0]} {figures}"
@@ -201,18 +204,19 @@ def _times_text(ratio: float) -> str:
 def _chance(best: NamedResult, baseline: NamedResult, metric: str, split: str) -> str:
     """Give the 95 % bound of the difference of two shares of n rows each; only for metrics that are such shares."""
     rows = rows_in_split(best[1], split)
-    if rows is None or metric not in ("accuracy", "exact_match"):
+    if rows is None or not _is_share_of_rows(metric, best[1].recipe.task.name):
         return ""
     share = (_score(best, metric, split) + _score(baseline, metric, split)) / 2
-    points = 100 * 1.96 * math.sqrt(max(0.0, 2 * share * (1 - share) / rows))
-    if points < 0.05:
+    bound = 100 * 1.96 * math.sqrt(max(0.0, 2 * share * (1 - share) / rows))
+    if bound < 0.05:
         return ""
     seeds = "One seed, and the" if best[1].recipe.seed == baseline[1].recipe.seed else "The"
-    return f"{seeds} {split} split has {rows:,} rows: differences under about {points:.1f} points may be chance."
+    return f"{seeds} {split} split has {rows:,} rows: differences under about {bound:.1f} points may be chance."
 
 
-def _is_fraction(metric: str) -> bool:
-    return metric.startswith(("accuracy", "f1", "precision", "recall", "exact_match"))
+def _is_share_of_rows(metric: str, task: str) -> bool:
+    """Say whether a metric is the share of rows that are right; the accuracy of words or tokens is not."""
+    return metric == "exact_match" or (metric == "accuracy" and task == "text_classification")
 
 
 def _score(row: NamedResult, metric: str, split: str) -> float:
@@ -223,5 +227,5 @@ def _label_part(result: Result) -> list[str]:
     split = shown_split([result], primary_name(result))
     headings, rows = label_rows(result, split or "")
     if len(rows) > MOST_LABELS:
-        return [f"The scores of each of the {len(rows)} labels are in result.json."]
+        return [f"The scores of each of the {len(rows)} {part_name(result.recipe.task)}s are in result.json."]
     return [plain_table(headings, rows)] if rows else []

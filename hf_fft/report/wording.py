@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_fft.recipe import TaskRecipe
 from hf_fft.result import Result
 
 MISSING = "–"
@@ -16,9 +17,36 @@ LOCAL_PATH = re.compile(
 )
 
 
+# What the part of a metric's name behind the slash stands for, by task: `f1/PER`, `exact_match/HasAns`.
+PARTS = {
+    "text_classification": "label",
+    "token_classification": "type",
+    "question_answering": "kind of question",
+    "generative_question_answering": "kind of question",
+}
+# As the field gives them: BLEU and chrF from 0 to 100, the others from 0 to 1.
+POINTS_OF_HUNDREDS = ("bleu", "chrf")
+POINTS_OF_FRACTIONS = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge")
+
+
 def score_text(value: float | None) -> str:
-    """Write a score with three decimals; a dash where there is none."""
-    return MISSING if value is None else f"{value:.3f}"
+    """Write a score with three decimals, or as many as leave four or five figures; a dash where there is none."""
+    if value is None:
+        return MISSING
+    decimals = next((places for places, limit in ((3, 10), (2, 100), (1, 1000)) if abs(value) < limit), 0)
+    return f"{value:,.{decimals}f}"
+
+
+def points(metric: str, difference: float) -> float | None:
+    """Return a difference in points, hundredths of the whole scale, for metrics that have one from nothing to all."""
+    if metric.startswith(POINTS_OF_HUNDREDS):
+        return difference
+    return 100 * difference if metric.startswith(POINTS_OF_FRACTIONS) else None
+
+
+def part_name(task: TaskRecipe) -> str:
+    """Say what a task's metrics are broken down by."""
+    return "tag" if getattr(task, "tag_scheme", None) == "plain" else PARTS.get(task.name, "part")
 
 
 def amount_text(value: float) -> str:

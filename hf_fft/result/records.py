@@ -24,7 +24,9 @@ class Prediction:
         inputs: The columns that the model read.
         gold: What the data say: a label, a list of labels, or a number. None where the data do not say.
         guess: What the model says, in the same form.
-        scores: Probability of each label; empty for regression.
+        scores: Probability of each label; empty for regression. For question answering, "no_answer" is by how much
+            no answer outscores the best span.
+        n_best: The best answers to a question with their probabilities, "" for none; empty in other tasks.
     """
 
     split: str
@@ -33,6 +35,7 @@ class Prediction:
     gold: Any
     guess: Any
     scores: dict[str, float] = field(default_factory=dict)
+    n_best: dict[str, float] = field(default_factory=dict)
 
 
 class Metric(Record):

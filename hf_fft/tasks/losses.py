@@ -89,9 +89,43 @@ def regression_losses(logits: Tensor, labels: Tensor) -> Tensor:
 
 def token_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
     """Return cross-entropy a token: logits (batch, tokens, classes), labels (batch, tokens); same shape as labels."""
-    return functional.cross_entropy(
-        logits.float().transpose(1, 2), labels, reduction="none", ignore_index=IGNORED, label_smoothing=label_smoothing
+    # One row a token: with the classes in the middle, as (batch, classes, tokens), it takes several times as long.
+    losses = functional.cross_entropy(
+        logits.float().flatten(0, 1),
+        labels.flatten(),
+        reduction="none",
+        ignore_index=IGNORED,
+        label_smoothing=label_smoothing,
     )
+    return losses.view_as(labels)
+
+
+def next_token_losses(logits: Tensor, labels: Tensor, *, label_smoothing: float = 0.0) -> Tensor:
+    """Return cross-entropy a token as a causal model is trained: each position's logits against the label after it.
+
+    Logits are (batch, tokens, classes), labels (batch, tokens) and not shifted; the losses are (batch, tokens - 1), and
+    belong to `labels[:, 1:]`.
+    """
+    # The labels move, for a slice of the logits would be a copy of them.
+    following = functional.pad(labels[:, 1:], (0, 1), value=IGNORED)
+    return token_losses(logits, following, label_smoothing=label_smoothing)[:, :-1]
+
+
+def mean_over_tokens(losses: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """Divide the summed losses of the tokens by the scored tokens of the whole effective batch.
+
+    Args:
+        losses: One loss a token, from `token_losses` or `next_token_losses`; zero where a token is left out.
+        labels: What the tokens were scored against, shifted or not: the last ones, as many as there are losses, count.
+        num_items_in_batch: Scored tokens in the whole effective batch; those of this batch alone if it is None. Trainer
+            leaves out the first token of each row where a model shifts its labels (transformers 5.23).
+    """
+    items = (
+        count_items(labels[:, labels.shape[1] - losses.shape[1] :])
+        if num_items_in_batch is None
+        else num_items_in_batch
+    )
+    return losses.sum() / torch.as_tensor(items, device=losses.device).clamp(min=1)
 
 
 def default_loss(model: Any, *, label_smoothing: float = 0.0) -> Loss | None:
@@ -139,9 +173,8 @@ def _guess_problem_type(num_labels: int, labels: Tensor) -> str:
 
 def _token_loss(label_smoothing: float) -> Loss:
     def loss(outputs: Any, labels: Tensor, num_items_in_batch: Tensor | int | None = None) -> Tensor:
-        items = count_items(labels) if num_items_in_batch is None else num_items_in_batch
         losses = token_losses(logits_of(outputs), labels, label_smoothing=label_smoothing)
-        return losses.sum() / torch.as_tensor(items, device=losses.device).clamp(min=1)
+        return mean_over_tokens(losses, labels, num_items_in_batch)
 
     return loss
 

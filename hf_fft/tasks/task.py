@@ -32,10 +32,19 @@ class Task(ABC):
         """Return the `AutoModelFor…` class that loads a model for this task."""
         return self.auto_model
 
+    def for_model(self, model: ModelRecipe | str) -> Task:
+        """Return the task as this model can do it; most tasks are the same for all."""
+        return self
+
     @property
     @abstractmethod
     def primary_metric(self) -> Metric:
         """The metric that "best" means: in early stopping, in the choice of the saved model, in tables."""
+
+    @property
+    def saved_max_length(self) -> int | None:
+        """The limit of the saved tokenizer, so that a pipeline cuts where training cut; None keeps the model's own."""
+        return self.recipe.max_length
 
     @abstractmethod
     def required_columns(self) -> Sequence[str]:

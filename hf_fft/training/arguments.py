@@ -61,6 +61,8 @@ def training_arguments(
         "output_dir": str(output_dir),
         "seed": recipe.seed,
         "data_seed": recipe.seed,
+        # For a question-answering head Trainer would look for start_positions and end_positions (transformers 5.23).
+        "label_names": ["labels"],
         "use_cpu": asked.get("use_cpu", not torch.accelerator.is_available()),
     }
     kind = TrainingArguments

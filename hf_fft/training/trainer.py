@@ -7,11 +7,13 @@ everything else is HF's constructor. What they change, and why, stands in docs/d
 * the loss is exact under accumulation and across processes, with a task's loss or without;
 * rows that accelerate repeats to fill the last batch of an epoch carry no loss;
 * a loss that is not finite stops the run before it reaches the weights;
-* evaluation keeps the order of the rows.
+* evaluation keeps the order of the rows;
+* a model that writes is given the prompt alone, writes in the precision of its weights, and writes once a row.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import logging
@@ -23,11 +25,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Sampler, SequentialSampler
 from transformers import Seq2SeqTrainer, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
 
 from hf_fft.errors import RecipeError, StrategyError, TrainingError
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
 from hf_fft.training.callbacks import LearningRateRecorder
+from hf_fft.training.writing import what_is_read, without_autocast
 
 logger = logging.getLogger(__name__)
 
@@ -198,7 +202,45 @@ class FullFinetuningTrainer(_FullFinetuning, Trainer):
 
 
 class FullFinetuningSeq2SeqTrainer(_FullFinetuning, Seq2SeqTrainer):
-    """`transformers.Seq2SeqTrainer` with a `strategy=` and a loss that accumulation does not change."""
+    """`transformers.Seq2SeqTrainer` with a `strategy=`, an exact loss, and decoders that can be scored."""
+
+    def evaluation_loop(self, *positional: Any, **named: Any) -> EvalLoopOutput:
+        """Evaluate each row once: HF's would keep the rows that fill the last batch (transformers 5.23)."""
+        self.gather_function = self.accelerator.gather_for_metrics
+        return super().evaluation_loop(*positional, **named)
+
+    def prediction_step(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+        **settings: Any,
+    ) -> tuple[Any, Tensor | None, Tensor | None]:
+        """Take the loss from the whole batch, and let HF's step write from the prompts alone.
+
+        HF's own step gives `generate` what the loss reads, which for a decoder holds the answer, and takes the loss
+        that the model brings instead of ours.
+        """
+        writer: Any = self.model
+        if prediction_loss_only or not getattr(self.args, "predict_with_generate", False):
+            return super().prediction_step(model, inputs, prediction_loss_only, ignore_keys, **settings)
+        loss, labels = None, inputs.get("labels")
+        if labels is not None:
+            loss, _, _ = super().prediction_step(model, inputs, True, ignore_keys)
+        decoder_only = not writer.config.is_encoder_decoder
+        own = writer.generation_config
+        prompts = what_is_read(inputs, decoder_only=decoder_only, pad_token_id=own.pad_token_id)
+        # HF's step writes defaults into it, 20 tokens among them, which would be saved with the model.
+        writer.generation_config = copy.deepcopy(own)
+        try:
+            with without_autocast(writer):
+                _, written, _ = super().prediction_step(model, prompts, False, ignore_keys, **settings)
+        finally:
+            writer.generation_config = own
+        if decoder_only and written is not None:
+            written = written[:, prompts["input_ids"].shape[1] :]
+        return loss, written, labels
 
 
 AnyTrainer: TypeAlias = FullFinetuningTrainer | FullFinetuningSeq2SeqTrainer

@@ -102,3 +102,46 @@ def made_up_head(accuracy=0.82, **fields):
 
 def made_up_failure(error="torch.OutOfMemoryError: CUDA out of memory."):
     return Result(status="failed", recipe=made_up_recipe(), error=error)
+
+
+ROWS = (("train", 12_000), ("test", 1_500))
+# What each task but the first scores, and by what it chooses: name of the metric, its values at three evaluations.
+SCORES = {
+    "token_classification": (
+        ("f1", (0.61, 0.873, 0.868)),
+        {"precision": 0.86, "recall": 0.88, "accuracy": 0.972, "f1_macro": 0.84, "f1/PER": 0.95, "f1/LOC": None},
+    ),
+    "question_answering": (
+        ("f1", (0.5, 0.71, 0.7)),
+        {"exact_match": 0.66, "exact_match/HasAns": 0.6, "exact_match/NoAns": 0.72, "f1/HasAns": 0.7, "f1/NoAns": 0.72},
+    ),
+    "generative_question_answering": (("f1", (0.3, 0.45, 0.44)), {"exact_match": 0.31}),
+    "text_generation": (
+        ("bleu", (12.31, 27.432, 26.9)),
+        {"chrf": 48.21, "rouge1": 0.52, "rouge2": 0.3, "rougeL": 0.44, "rougeLsum": 0.45, "exact_match": 0.02},
+    ),
+    "masked_language_modeling": (("perplexity", (13_412.7, 311.64, 96.214)), {"loss": 4.5666, "accuracy": 0.31}),
+    "causal_language_modeling": (("perplexity", (31.2, 22.41, 21.87)), {"loss": 3.085, "bits_per_byte": 0.9712}),
+}
+
+
+def made_up_result_of(task, *, best=None, strategy="full", **fields):
+    """A result of another task, whose test score in the primary metric is `best` or that of the last evaluation."""
+    (metric, course), others = SCORES[task]
+    recipe = made_up_recipe(strategy)
+    recipe = Recipe.model_validate({**recipe.model_dump(by_alias=True), "task": {"name": task}})
+    curves = made_up_curves()
+    evaluation = [
+        EvaluationPoint(step=point.step, epoch=point.epoch, metrics={"loss": point.metrics["loss"], metric: value})
+        for point, value in zip(curves.evaluation, course, strict=True)
+    ]
+    scores = {metric: course[-1] if best is None else best, **others}
+    splits = {name: {"rows": rows, "label_counts": {}, "duplicates": 0, "empty_texts": 0} for name, rows in ROWS}
+    values = {
+        "recipe": recipe,
+        "primary_metric": Metric(name=metric, greater_is_better=metric != "perplexity"),
+        "metrics": {"test": scores},
+        "curves": Curves(training=curves.training, evaluation=tuple(evaluation)),
+        "data": {"splits": splits},
+    }
+    return made_up_result(strategy, **{**values, **fields})

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from made_up import made_up_failure, made_up_recipe, made_up_result
+from made_up import SCORES, made_up_failure, made_up_recipe, made_up_result, made_up_result_of
 
 from hf_fft.recipe import TextClassificationRecipe
 from hf_fft.report import model_card
+from hf_fft.report.usage import USAGES
 from hf_fft.report.usage.text_classification import note, snippet
 from hf_fft.report.wording import is_hub_name, place_text, without_local_paths
 
@@ -88,6 +89,30 @@ def test_a_failed_and_a_bare_run_have_a_card():
     assert "The run failed: torch.OutOfMemoryError" in model_card(made_up_failure())
     bare = model_card(made_up_result(metrics={}, cost=None, data={}, environment=None, notes=()))
     assert "There are none." in bare and "No data report was kept." in bare and "model-index" not in metadata(bare)
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_every_task_has_a_card_with_its_own_tag_and_code(task):
+    if task not in USAGES:
+        pytest.skip("this task is not there yet")
+    card = model_card(made_up_result_of(task))
+    (metric, _), _ = SCORES[task]
+    data = metadata(card)
+    assert data["pipeline_tag"] == USAGES[task].TAG and data["metrics"][0] == metric
+    assert not any("/" in one["type"] for one in data["model-index"][0]["results"][0]["metrics"])
+    code = card.split("```python\n")[1].split("```")[0]
+    compile(code, task, "exec")
+    assert "from transformers import" in code and "hf_fft" not in code
+
+
+def test_the_card_names_what_scores_are_broken_down_by():
+    assert "Each type on the test split:" in model_card(made_up_result_of("token_classification"))
+    assert "| kind of question (test) | exact_match | f1 |" in model_card(made_up_result_of("question_answering"))
+
+
+def test_columns_of_the_data_that_no_split_has_are_left_out():
+    card = model_card(made_up_result_of("masked_language_modeling"))
+    assert "| split | rows | repeated texts | empty texts |\n" in card
 
 
 def test_the_published_name_stands_in_snippet_and_index():

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from made_up import made_up_curves, made_up_result
+from made_up import made_up_curves, made_up_result, made_up_result_of
 
 from hf_fft.errors import RunFolderError
 from hf_fft.report import TrainingVisualizer, write_plots
@@ -29,6 +29,21 @@ def test_training_curves_have_named_axes_and_mark_the_best_step():
     assert (scores.get_xlabel(), scores.get_ylabel()) == ("optimizer step", "accuracy")
     assert list(scores.lines[0].get_xdata()) == [250, 500, 750]
     assert losses.child_axes[0].get_xlabel() == "epoch"
+
+
+def test_a_perplexity_that_falls_far_is_drawn_on_a_logarithmic_scale_with_plain_numbers():
+    figure = TrainingVisualizer(made_up_result_of("masked_language_modeling")).plot_training_curves()
+    figure.draw_without_rendering()
+    scores = figure.axes[1]
+    assert (scores.get_ylabel(), scores.get_yscale()) == ("perplexity (lower is better)", "log")
+    ticks = [text.get_text() for text in scores.get_yticklabels()]
+    assert {"100", "1,000", "10,000"} <= set(ticks)
+
+
+@pytest.mark.parametrize("task", ["causal_language_modeling", "token_classification", "text_generation"])
+def test_scores_that_stay_near_each_other_are_drawn_on_a_plain_scale(task):
+    scores = TrainingVisualizer(made_up_result_of(task)).plot_training_curves().axes[1]
+    assert scores.get_yscale() == "linear"
 
 
 def test_metrics_choose_the_panels():

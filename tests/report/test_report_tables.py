@@ -4,9 +4,20 @@ import math
 from pathlib import Path
 
 import pytest
-from made_up import REPORT, made_up_cost, made_up_failure, made_up_head, made_up_recipe, made_up_result
+from made_up import (
+    REPORT,
+    SCORES,
+    made_up_cost,
+    made_up_failure,
+    made_up_head,
+    made_up_recipe,
+    made_up_result,
+    made_up_result_of,
+)
 
+from hf_fft.recipe import TokenClassificationRecipe
 from hf_fft.report import comparison_markdown, comparison_table, result_table
+from hf_fft.report.wording import score_text
 from hf_fft.result import Metric, Result
 
 ROWS = [("full", made_up_result()), ("feature_based", made_up_head())]
@@ -80,7 +91,95 @@ def test_sentences_know_a_metrics_direction(metric, ours, theirs, words):
         ("feature_based", made_up_head(primary_metric=primary, metrics={"test": {metric: theirs}})),
     ]
     assert words in comparison_table(rows)
-    assert "One seed: a difference of a point or two may be chance." in comparison_table(rows)
+    small = "a difference of a point or two" if metric == "f1_macro" else "a small difference"
+    assert f"One seed: {small} may be chance." in comparison_table(rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "ours", "theirs", "words"),
+    [
+        (
+            "masked_language_modeling",
+            96.2,
+            13412.7,
+            "full has a lower (better) perplexity than head (96.20 against 13,413)",
+        ),
+        ("causal_language_modeling", 9.5, 9.25, "full has a higher (worse) perplexity than head (9.500 against 9.250)"),
+        ("text_generation", 27.432, 25.1, "full scores 2.3 points more than head (27.43 against 25.10)"),
+        ("token_classification", 0.873, 0.8, "full scores 7.3 points more than head (0.873 against 0.800)"),
+        ("question_answering", 0.7, 0.71, "full scores 1.0 points less than head (0.700 against 0.710)"),
+    ],
+)
+def test_sentences_speak_of_each_tasks_metric_as_the_field_does(task, ours, theirs, words):
+    rows = [
+        ("full", made_up_result_of(task, best=ours)),
+        ("head", made_up_result_of(task, best=theirs, strategy="feature_based")),
+    ]
+    assert words in comparison_table(rows)
+
+
+def test_the_best_perplexity_is_the_lowest():
+    figures = {"head": 30.0, "high": 40.0, "low": 21.5}
+    rows = [(name, made_up_result_of("causal_language_modeling", best=figure)) for name, figure in figures.items()]
+    assert "low has a lower (better) perplexity than head (21.50 against 30.00)" in comparison_table(rows)
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "bounded"),
+    [
+        ("text_classification", "accuracy", True),
+        ("question_answering", "exact_match", True),
+        ("token_classification", "accuracy", False),
+        ("masked_language_modeling", "accuracy", False),
+        ("question_answering", "f1", False),
+    ],
+)
+def test_a_bound_of_chance_is_given_only_where_a_score_is_a_share_of_the_rows(task, metric, bounded):
+    scores = {"primary_metric": Metric(name=metric), "metrics": {"test": {metric: 0.5}}}
+    makes = made_up_result if task == "text_classification" else lambda **fields: made_up_result_of(task, **fields)
+    rows = [("a", makes(**scores)), ("b", makes(**scores))]
+    assert ("under about 3.6 points may be chance" in comparison_table(rows)) == bounded
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_every_task_has_a_table_with_its_primary_metric_first(task):
+    (metric, _), _ = SCORES[task]
+    lines = result_table(made_up_result_of(task)).splitlines()
+    assert lines[0].startswith(f"{task}, full: ") and lines[4].startswith(f"{metric} ")
+    assert not any("/" in line.split()[0] for line in lines[4:] if line)
+
+
+def test_scores_of_types_and_of_kinds_of_questions_have_tables_of_their_own():
+    assert result_table(made_up_result_of("token_classification")).split("\n\n")[2].splitlines() == [
+        "type (test)     f1",
+        "-----------  -----",
+        "PER          0.950",
+        "LOC              –",
+    ]
+    words = made_up_recipe().model_copy(update={"task": TokenClassificationRecipe(tag_scheme="plain")})
+    assert "tag (test) " in result_table(made_up_result_of("token_classification", recipe=words))
+    assert result_table(made_up_result_of("question_answering")).split("\n\n")[2].splitlines() == [
+        "kind of question (test)  exact_match     f1",
+        "-----------------------  -----------  -----",
+        "HasAns                         0.600  0.700",
+        "NoAns                          0.720  0.720",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.86149, "0.861"),
+        (-0.5, "-0.500"),
+        (9.9994, "9.999"),
+        (27.432, "27.43"),
+        (311.64, "311.6"),
+        (13412.7, "13,413"),
+    ],
+)
+def test_a_score_has_four_or_five_figures(value, text):
+    assert score_text(value) == text
 
 
 def test_the_best_of_several_is_the_one_compared():

@@ -57,12 +57,12 @@ def text(index: int, length: int = 6) -> str:
 def train(case: Case, tokenizer, folder: Path, batch: int, accumulation: int, *, strategy: str = "full"):
     """Train two epochs by SGD; return all weights, and the logged losses."""
     rows = case.rows()
-    task = case.task.fitted(Splits(rows, None, None), tokenizer)
     base = folder / "base"
     if not base.exists():
         set_seed(1)
         case.save_model(base)
         tokenizer.save_pretrained(base)
+    task = case.task.for_model(str(base)).fitted(Splits(rows, None, None), tokenizer)
     set_seed(3)
     model = task.load_model(str(base))
     collator = task.collator(tokenizer, model)
@@ -79,6 +79,7 @@ def train(case: Case, tokenizer, folder: Path, batch: int, accumulation: int, *,
         train_sampling_strategy="sequential",
         label_smoothing_factor=case.label_smoothing,
         logging_nan_inf_filter=False,
+        label_names=["labels"],
         use_cpu=True,
         disable_tqdm=True,
     )

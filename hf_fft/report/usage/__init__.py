@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import Any, Protocol, cast
 
 from hf_fft.recipe import TaskRecipe
-from hf_fft.report.usage import text_classification
+from hf_fft.report.usage import (
+    causal_language_modeling,
+    generative_question_answering,
+    masked_language_modeling,
+    question_answering,
+    text_classification,
+    text_generation,
+    token_classification,
+)
 
 
 class Usage(Protocol):
@@ -34,7 +42,13 @@ class Usage(Protocol):
 
 
 USAGES = {
+    "causal_language_modeling": causal_language_modeling,
+    "generative_question_answering": generative_question_answering,
+    "masked_language_modeling": masked_language_modeling,
+    "question_answering": question_answering,
     "text_classification": text_classification,
+    "text_generation": text_generation,
+    "token_classification": token_classification,
 }
 
 
