@@ -26,7 +26,8 @@ from hf_fft.recipe.paths import with_absolute_paths
 from hf_fft.recipe.words import near_miss
 from hf_fft.result import Result, load_result, write_json, write_text
 
-STRATEGY_NAMES = ("full", "feature_based")
+STRATEGY_NAMES = ("full", "feature_based", "gradual_unfreezing")
+DEFAULT_STRATEGIES = ("full", "feature_based")
 REASON_BYTES = 4096
 
 
@@ -53,14 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     parser = argparse.ArgumentParser(prog="hf_fft.compare", description="Compare strategies on one recipe.")
     add_recipe_arguments(parser)
-    parser.add_argument("--strategies", nargs="+", default=list(STRATEGY_NAMES), metavar="NAME", help="what to compare")
+    parser.add_argument(
+        "--strategies", nargs="+", default=list(DEFAULT_STRATEGIES), metavar="NAME", help="what to compare"
+    )
     options = parser.parse_args(arguments)
     return run_door(lambda: _compare(options))
 
 
 def compare_strategies(
     recipe: Recipe,
-    strategies: Sequence[str] = STRATEGY_NAMES,
+    strategies: Sequence[str] = DEFAULT_STRATEGIES,
     *,
     output_dir: str | Path | None = None,
     overwrite: bool = False,

@@ -17,16 +17,22 @@ from hf_fft.recipe.task_records import TaskRecipe
 from hf_fft.recipe.training_names import TrainingRecipe
 
 
-class FullRecipe(Record):
-    """Train every parameter."""
+class RatesRecipe(Record):
+    """What strategies share that give each layer a learning rate of its own."""
 
-    name: Literal["full"] = "full"
+    name: str  # stands first, in every kind
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="Each layer learns at this times the rate of the layer above (arXiv:1801.06146)."
     )
     head_learning_rate: float | None = Field(
         None, gt=0, description="The head's own learning rate; otherwise training.learning_rate."
     )
+
+
+class FullRecipe(RatesRecipe):
+    """Train every parameter."""
+
+    name: Literal["full"] = "full"
 
 
 class FeatureBasedRecipe(Record):
@@ -38,7 +44,27 @@ class FeatureBasedRecipe(Record):
     )
 
 
-StrategyRecipe: TypeAlias = Annotated[FullRecipe | FeatureBasedRecipe, Field(discriminator="name")]
+class GradualUnfreezingRecipe(RatesRecipe):
+    """Train the head first, then one more layer group from the top at a time (arXiv:1801.06146)."""
+
+    name: Literal["gradual_unfreezing"] = "gradual_unfreezing"
+    schedule: Literal["spread", "epochs", "steps"] = Field(
+        "spread", description="Open the groups evenly over the run, or one more every so many epochs or steps."
+    )
+    every: float = Field(1, gt=0, description="After how many epochs or steps the next group opens; not with spread.")
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> GradualUnfreezingRecipe:
+        if self.schedule == "steps" and not float(self.every).is_integer():
+            raise ValueError("every counts optimizer steps and must be a whole number")
+        if self.schedule == "spread" and "every" in self.model_fields_set and self.every != 1:
+            raise ValueError('every has no meaning with schedule "spread", which divides the run evenly')
+        return self
+
+
+StrategyRecipe: TypeAlias = Annotated[
+    FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe, Field(discriminator="name")
+]
 
 
 class ModelRecipe(Record):

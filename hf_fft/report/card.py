@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 STRATEGIES_IN_WORDS = {
     "full": "every parameter was trained",
     "feature_based": "the head was trained on a frozen backbone",
+    "gradual_unfreezing": "the head was trained first, then one more layer group from the top at a time",
 }
 
 

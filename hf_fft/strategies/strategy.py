@@ -38,6 +38,7 @@ class Strategy(ABC):
 
     name: ClassVar[str]
     default_learning_rate: ClassVar[float]
+    freezes_while_training: ClassVar[bool] = False  # whether parameters are frozen after the model was wrapped
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Freeze or wrap what the strategy needs; called once, before the trainer builds anything. Changes the model.
@@ -54,6 +55,10 @@ class Strategy(ABC):
     def callbacks(self) -> Sequence[TrainerCallback]:
         """Return what has to happen during training."""
         return ()
+
+    def stages(self, model: nn.Module, *, max_steps: int, steps_per_epoch: int) -> list[str]:
+        """Say what changes in the course of a run, a line each; empty where nothing does."""
+        return []
 
 
 def refuse_frozen(model: nn.Module, strategy: str) -> None:

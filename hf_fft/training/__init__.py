@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hf_fft.training.arguments import check_precision, steps_in_all, training_arguments, trains_on_gpu
+from hf_fft.training.arguments import check_precision, steps_in_all, steps_per_epoch, training_arguments, trains_on_gpu
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
 from hf_fft.training.memory import PeakMemory
@@ -23,6 +23,7 @@ __all__ = [
     "precision_of",
     "score_splits",
     "steps_in_all",
+    "steps_per_epoch",
     "training_arguments",
     "trains_on_gpu",
 ]

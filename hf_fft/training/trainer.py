@@ -51,6 +51,8 @@ class _FullFinetuning(_Base):
         if args is not None:
             _refuse_inexact(args)
             _use_one_gpu(args)
+            if self.strategy.freezes_while_training:
+                _allow_freezing(args, self.strategy.name)
         super().__init__(model, args, *more, **options)
         self.compute_loss_func = self._exact_loss(self.compute_loss_func)
         if self.compute_loss_func is None and not losses.uses_item_count(self.model):
@@ -218,6 +220,29 @@ def _refuse_inexact(args: TrainingArguments) -> None:
             "average_tokens_across_devices is off, and without it the loss of several processes is a mean of means. "
             "Leave it on."
         )
+
+
+def _allow_freezing(args: TrainingArguments, strategy: str) -> None:
+    """Let layers be frozen after the model was wrapped, or refuse what cannot.
+
+    Raises:
+        StrategyError: under FSDP, DeepSpeed or reentrant activation checkpointing.
+    """
+    for engine, chosen in (("FSDP", args.fsdp), ("DeepSpeed", args.deepspeed)):
+        if chosen:
+            raise StrategyError(
+                f'strategy "{strategy}" freezes and opens layers while it trains, and {engine} lays parameters out '
+                "once for all. Use DDP (torchrun without further options), or another strategy."
+            )
+    options = args.activation_checkpointing_kwargs
+    if isinstance(options, Mapping) and options.get("use_reentrant"):
+        raise StrategyError(
+            f'strategy "{strategy}" freezes lower layers, and reentrant activation checkpointing then gives no '
+            "gradients at all. Leave use_reentrant out of training.activation_checkpointing_kwargs."
+        )
+    # With activation checkpointing Trainer would turn it off (transformers 5.23), and DDP would wait for gradients
+    # that frozen layers never give.
+    args.ddp_find_unused_parameters = True
 
 
 def _use_one_gpu(args: TrainingArguments) -> None:

@@ -55,7 +55,7 @@ def test_an_object_is_taken_as_it_is():
 
 
 def test_an_unknown_name_is_answered_with_the_names_that_there_are(tmp_path):
-    wording = '"ful" is not a strategy; there are full, feature_based.'
+    wording = '"ful" is not a strategy; there are full, feature_based, gradual_unfreezing.'
     with pytest.raises(StrategyError) as error:
         strategy_for("ful")
     assert str(error.value) == wording
