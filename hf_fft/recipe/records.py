@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, model_validator
 
-from hf_fft.recipe.record import EditorSchema, Fraction, Record, Rows, Sha256, SplitName
+from hf_fft.recipe.record import EditorSchema, Fraction, Names, Record, Rows, Sha256, SplitName
 from hf_fft.recipe.task_records import TaskRecipe
 from hf_fft.recipe.training_names import TrainingRecipe
 
@@ -62,8 +62,24 @@ class GradualUnfreezingRecipe(RatesRecipe):
         return self
 
 
+class LoraRecipe(Record):
+    """Train low-rank matrices beside the backbone's linear layers, and the head (arXiv:2106.09685)."""
+
+    name: Literal["lora"] = "lora"
+    rank: int = Field(16, ge=1, description="Rank of the matrices.")
+    alpha: int = Field(32, ge=1, description="The adapters' output is scaled by this over the rank.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before the adapters.")
+    target_modules: Names | None = Field(
+        None,
+        description='Linear layers to adapt, by the end of their names ("query"); all in the layers if absent.',
+    )
+    head_learning_rate: float | None = Field(
+        None, gt=0, description="The head's own learning rate; otherwise training.learning_rate."
+    )
+
+
 StrategyRecipe: TypeAlias = Annotated[
-    FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe, Field(discriminator="name")
+    FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe | LoraRecipe, Field(discriminator="name")
 ]
 
 

@@ -10,6 +10,7 @@ from hf_fft.strategies.feature_based import FeatureBased
 from hf_fft.strategies.full import Full
 from hf_fft.strategies.gradual_unfreezing import GradualUnfreezing
 from hf_fft.strategies.layers import LayerGroup, layer_groups
+from hf_fft.strategies.lora import Lora
 from hf_fft.strategies.strategy import ParameterGroup, Strategy
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Full",
     "GradualUnfreezing",
     "LayerGroup",
+    "Lora",
     "ParameterGroup",
     "Strategy",
     "layer_groups",
@@ -28,6 +30,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "full": Full,
     "feature_based": FeatureBased,
     "gradual_unfreezing": GradualUnfreezing,
+    "lora": Lora,
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
@@ -55,6 +56,14 @@ class Strategy(ABC):
     def callbacks(self) -> Sequence[TrainerCallback]:
         """Return what has to happen during training."""
         return ()
+
+    def save_extras(self, model: nn.Module, folder: Path) -> None:
+        """Save into the run folder what a trained model has besides its weights, such as an adapter."""
+        return
+
+    def whole_model(self, model: nn.Module) -> nn.Module:
+        """Return the model that a run scores and saves, nothing wrapped around it any more."""
+        return model
 
     def stages(self, model: nn.Module, *, max_steps: int, steps_per_epoch: int) -> list[str]:
         """Say what changes in the course of a run, a line each; empty where nothing does."""
