@@ -26,7 +26,7 @@ from hf_fft.recipe.paths import with_absolute_paths
 from hf_fft.recipe.words import near_miss
 from hf_fft.result import Result, load_result, write_json, write_text
 
-STRATEGY_NAMES = ("full", "feature_based", "gradual_unfreezing", "lora")
+STRATEGY_NAMES = ("full", "feature_based", "gradual_unfreezing", "probe_then_full", "lora")
 DEFAULT_STRATEGIES = ("full", "feature_based")
 REASON_BYTES = 4096
 

@@ -10,6 +10,7 @@ from hf_fft.recipe.records import (
     GradualUnfreezingRecipe,
     LoraRecipe,
     ModelRecipe,
+    ProbeThenFullRecipe,
     Recipe,
     StrategyRecipe,
 )
@@ -38,6 +39,7 @@ __all__ = [
     "LoraRecipe",
     "MaskedLanguageModelingRecipe",
     "ModelRecipe",
+    "ProbeThenFullRecipe",
     "QuestionAnsweringRecipe",
     "Recipe",
     "StrategyRecipe",

@@ -62,6 +62,17 @@ class GradualUnfreezingRecipe(RatesRecipe):
         return self
 
 
+class ProbeThenFullRecipe(RatesRecipe):
+    """Train the head to convergence on a frozen backbone, then everything from there (arXiv:2202.10054)."""
+
+    name: Literal["probe_then_full"] = "probe_then_full"
+    probe_epochs: int = Field(
+        10, ge=1, description="The head trains at most so long, and no longer than validation improves."
+    )
+    probe_learning_rate: float = Field(1e-3, gt=0, description="The head's rate in that part.")
+    pooler: Literal["train", "frozen"] = Field("train", description="As for feature_based, in that part.")
+
+
 class LoraRecipe(Record):
     """Train low-rank matrices beside the backbone's linear layers, and the head (arXiv:2106.09685)."""
 
@@ -79,7 +90,8 @@ class LoraRecipe(Record):
 
 
 StrategyRecipe: TypeAlias = Annotated[
-    FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe | LoraRecipe, Field(discriminator="name")
+    FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe | ProbeThenFullRecipe | LoraRecipe,
+    Field(discriminator="name"),
 ]
 
 

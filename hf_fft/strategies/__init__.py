@@ -11,7 +11,8 @@ from hf_fft.strategies.full import Full
 from hf_fft.strategies.gradual_unfreezing import GradualUnfreezing
 from hf_fft.strategies.layers import LayerGroup, layer_groups
 from hf_fft.strategies.lora import Lora
-from hf_fft.strategies.strategy import ParameterGroup, Strategy
+from hf_fft.strategies.probe_then_full import ProbeThenFull
+from hf_fft.strategies.strategy import ParameterGroup, Probe, Strategy
 
 __all__ = [
     "STRATEGIES",
@@ -21,6 +22,8 @@ __all__ = [
     "LayerGroup",
     "Lora",
     "ParameterGroup",
+    "Probe",
+    "ProbeThenFull",
     "Strategy",
     "layer_groups",
     "strategy_for",
@@ -30,6 +33,7 @@ STRATEGIES: dict[str, Callable[..., Strategy]] = {
     "full": Full,
     "feature_based": FeatureBased,
     "gradual_unfreezing": GradualUnfreezing,
+    "probe_then_full": ProbeThenFull,
     "lora": Lora,
 }
 

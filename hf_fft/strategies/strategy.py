@@ -34,6 +34,21 @@ class ParameterGroup:
     learning_rate: float
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What is trained before a strategy begins.
+
+    Attributes:
+        strategy: What learns then.
+        epochs: At most so many.
+        learning_rate: Its peak rate.
+    """
+
+    strategy: Strategy
+    epochs: int
+    learning_rate: float
+
+
 class Strategy(ABC):
     """One way to train a model."""
 
@@ -56,6 +71,11 @@ class Strategy(ABC):
     def callbacks(self) -> Sequence[TrainerCallback]:
         """Return what has to happen during training."""
         return ()
+
+    @property
+    def probe(self) -> Probe | None:
+        """What is trained first, if anything is."""
+        return None
 
     def save_extras(self, model: nn.Module, folder: Path) -> None:
         """Save into the run folder what a trained model has besides its weights, such as an adapter."""

@@ -28,6 +28,7 @@ from hf_fft.errors import RecipeError, StrategyError, TrainingError
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
 from hf_fft.training.callbacks import LearningRateRecorder
+from hf_fft.training.probe import ProbeCallback
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,8 @@ class _FullFinetuning(_Base):
         if self.compute_loss_func is None and not losses.uses_item_count(self.model):
             # Trainer would take a mean over the micro-batch for one over the whole step (transformers 5.23).
             self.model_accepts_loss_kwargs = False
-        for callback in (LearningRateRecorder(), *self.strategy.callbacks()):
+        probing = [ProbeCallback(self, self.strategy.probe)] if self.strategy.probe is not None else []
+        for callback in (LearningRateRecorder(), *probing, *self.strategy.callbacks()):
             self.add_callback(callback)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
