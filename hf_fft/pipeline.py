@@ -35,6 +35,7 @@ from hf_fft.training import (
     check_precision,
     score_splits,
     trains_on_gpu,
+    with_groups,
 )
 from hf_fft.training.outcome import cost_of, result_of, trainable_parameters
 
@@ -215,12 +216,14 @@ def _gather(
         data=prepared.report.model_dump(mode="json"),
         notes=prepared.notes + _without_best(trainer),
     )
-    return result, [prediction for one in scored.values() for prediction in one.predictions]
+    rows, column = dict(prepared.splits.items()), prepared.recipe.data.group_column
+    return result, [one for name, split in scored.items() for one in with_groups(split.predictions, rows[name], column)]
 
 
 def _without_best(trainer: AnyTrainer) -> tuple[str, ...]:
     metric = trainer.args.metric_for_best_model or ""
-    if not trainer.args.load_best_model_at_end or trainer.state.best_global_step is not None:
+    trained = trainer.state.global_step > 0
+    if not trained or not trainer.args.load_best_model_at_end or trainer.state.best_global_step is not None:
         return ()
     return (f"{metric.removeprefix('eval_')} was never a number on validation; the last weights are kept.",)
 

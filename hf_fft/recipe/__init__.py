@@ -3,6 +3,7 @@
 from hf_fft.recipe.override import with_values
 from hf_fft.recipe.read import load_recipe, recipe_from, recipe_name, shipped_recipes
 from hf_fft.recipe.records import (
+    DEFAULT_LEARNING_RATES,
     DataRecipe,
     EarlyStoppingRecipe,
     FeatureBasedRecipe,
@@ -28,6 +29,7 @@ from hf_fft.recipe.task_records import (
 from hf_fft.recipe.training_names import TrainingRecipe
 
 __all__ = [
+    "DEFAULT_LEARNING_RATES",
     "CausalLanguageModelingRecipe",
     "DataRecipe",
     "EarlyStoppingRecipe",

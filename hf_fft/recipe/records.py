@@ -89,6 +89,16 @@ class LoraRecipe(Record):
     )
 
 
+# Where a recipe names no learning rate. Here and not with the strategies, so that a comparison can be planned, and a
+# finished one read, without importing torch.
+DEFAULT_LEARNING_RATES: dict[str, float] = {
+    "full": 5e-5,
+    "feature_based": 1e-3,
+    "gradual_unfreezing": 5e-5,
+    "probe_then_full": 5e-5,
+    "lora": 2e-4,
+}
+
 StrategyRecipe: TypeAlias = Annotated[
     FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe | ProbeThenFullRecipe | LoraRecipe,
     Field(discriminator="name"),
@@ -140,7 +150,10 @@ class DataRecipe(Record):
     )
     max_train_rows: Rows | None = Field(None, description="Keep a random sample of this many training rows.")
     max_validation_rows: Rows | None = Field(None, description="The same for validation.")
-    max_test_rows: Rows | None = Field(None, description="The same for test.")
+    max_test_rows: int | None = Field(None, ge=0, description="The same for test; 0 leaves test out of the run.")
+    train_fraction: float = Field(
+        1.0, gt=0, le=1, description="Keep this share of the training rows, once they are held out and capped."
+    )
     split_seed: int = Field(42, ge=0, lt=2**32, description="Seed of hold-outs and samples; one split for all seeds.")
 
     @model_validator(mode="after")

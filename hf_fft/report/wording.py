@@ -56,13 +56,6 @@ def rows_in_split(result: Result, split: str) -> int | None:
     return rows if isinstance(rows, int) else None
 
 
-def learning_rate(result: Result) -> float | None:
-    """Return the learning rate that the recipe names; otherwise the highest that the run reached."""
-    named = result.recipe.training.values().get("learning_rate")
-    reached = [rate for point in result.curves.training for rate in point.learning_rates.values()]
-    return named if isinstance(named, (int, float)) else max(reached, default=None)
-
-
 def listed(names: Iterable[str], most: int = 20) -> str:
     """Write names with commas between them, and how many there are beyond the first twenty."""
     every = list(names)

@@ -25,6 +25,7 @@ class Prediction:
         gold: What the data say: a label, a list of labels, or a number. None where the data do not say.
         guess: What the model says, in the same form.
         scores: Probability of each label; empty for regression.
+        group: What the row belongs to, by `data.group_column`; None where the recipe names none.
     """
 
     split: str
@@ -33,6 +34,7 @@ class Prediction:
     gold: Any
     guess: Any
     scores: dict[str, float] = field(default_factory=dict)
+    group: Any = None
 
 
 class Metric(Record):
@@ -52,6 +54,9 @@ class Cost(Record):
     total_parameters: int
     optimizer_steps: int
     model_mib: float = Field(description="Size of the saved weights.")
+    predictions_per_second: float | None = Field(
+        None, description="Rows of test (of validation without one), read, answered and scored, in a second."
+    )
 
 
 class TrainingPoint(Record):
@@ -70,6 +75,7 @@ class EvaluationPoint(Record):
     step: int
     epoch: float
     metrics: dict[str, float | None]
+    train_seconds: float | None = Field(None, description="Training so far, without evaluation and saving.")
 
 
 class Curves(Record):

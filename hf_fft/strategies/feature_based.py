@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from hf_fft.errors import StrategyError
-from hf_fft.recipe import FeatureBasedRecipe
+from hf_fft.recipe import DEFAULT_LEARNING_RATES, FeatureBasedRecipe
 from hf_fft.strategies.layers import HEAD, has_tied_output, layer_groups, new_head
 from hf_fft.strategies.strategy import ParameterGroup, Strategy, keep_frozen_modules_in_eval
 
@@ -16,7 +16,7 @@ class FeatureBased(Strategy):
     """Train the head on frozen features (Peters et al. 2019, arXiv:1903.05987)."""
 
     name: ClassVar[str] = "feature_based"
-    default_learning_rate: ClassVar[float] = 1e-3
+    default_learning_rate: ClassVar[float] = DEFAULT_LEARNING_RATES["feature_based"]
 
     def __init__(self, recipe: FeatureBasedRecipe | None = None) -> None:
         self.recipe = recipe or FeatureBasedRecipe()

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from hf_fft.recipe import FullRecipe
+from hf_fft.recipe import DEFAULT_LEARNING_RATES, FullRecipe
 from hf_fft.strategies.layers import HEAD, layer_groups
 from hf_fft.strategies.rates import discriminative_groups
 from hf_fft.strategies.strategy import ParameterGroup, Strategy, refuse_frozen
@@ -16,7 +16,7 @@ class Full(Strategy):
     """Train every parameter, with discriminative rates as an option (Howard and Ruder 2018, arXiv:1801.06146)."""
 
     name: ClassVar[str] = "full"
-    default_learning_rate: ClassVar[float] = 5e-5
+    default_learning_rate: ClassVar[float] = DEFAULT_LEARNING_RATES["full"]
 
     def __init__(self, recipe: FullRecipe | None = None) -> None:
         self.recipe = recipe or FullRecipe()

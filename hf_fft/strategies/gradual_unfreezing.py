@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from hf_fft.recipe import GradualUnfreezingRecipe
+from hf_fft.recipe import DEFAULT_LEARNING_RATES, GradualUnfreezingRecipe
 from hf_fft.strategies.layers import layer_groups
 from hf_fft.strategies.rates import discriminative_groups
 from hf_fft.strategies.strategy import ParameterGroup, Strategy, keep_frozen_modules_in_eval, refuse_frozen
@@ -24,7 +24,7 @@ class GradualUnfreezing(Strategy):
     """Open one layer group after another, from the top (Howard and Ruder 2018, arXiv:1801.06146)."""
 
     name: ClassVar[str] = "gradual_unfreezing"
-    default_learning_rate: ClassVar[float] = 5e-5
+    default_learning_rate: ClassVar[float] = DEFAULT_LEARNING_RATES["gradual_unfreezing"]
     freezes_while_training: ClassVar[bool] = True
 
     def __init__(self, recipe: GradualUnfreezingRecipe | None = None) -> None:

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from hf_fft.errors import StrategyError
-from hf_fft.recipe import LoraRecipe
+from hf_fft.recipe import DEFAULT_LEARNING_RATES, LoraRecipe
 from hf_fft.strategies.layers import HEAD, has_tied_output, layer_groups, new_head
 from hf_fft.strategies.strategy import ParameterGroup, Strategy, refuse_frozen
 
@@ -25,7 +25,7 @@ class Lora(Strategy):
     """Train low-rank matrices beside the backbone's linear layers (Hu et al. 2021, arXiv:2106.09685)."""
 
     name: ClassVar[str] = "lora"
-    default_learning_rate: ClassVar[float] = 2e-4
+    default_learning_rate: ClassVar[float] = DEFAULT_LEARNING_RATES["lora"]
 
     def __init__(self, recipe: LoraRecipe | None = None) -> None:
         self.recipe = recipe or LoraRecipe()

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from hf_fft.recipe import FeatureBasedRecipe, FullRecipe, ProbeThenFullRecipe
+from hf_fft.recipe import DEFAULT_LEARNING_RATES, FeatureBasedRecipe, FullRecipe, ProbeThenFullRecipe
 from hf_fft.strategies.feature_based import FeatureBased
 from hf_fft.strategies.full import Full
 from hf_fft.strategies.strategy import ParameterGroup, Probe, Strategy, refuse_frozen
@@ -20,7 +20,7 @@ class ProbeThenFull(Strategy):
     """Train the head to convergence, then everything from there: LP-FT (Kumar et al. 2022, arXiv:2202.10054)."""
 
     name: ClassVar[str] = "probe_then_full"
-    default_learning_rate: ClassVar[float] = 5e-5
+    default_learning_rate: ClassVar[float] = DEFAULT_LEARNING_RATES["probe_then_full"]
 
     def __init__(self, recipe: ProbeThenFullRecipe | None = None) -> None:
         self.recipe = recipe or ProbeThenFullRecipe()

@@ -52,6 +52,8 @@ def result_of(
 def trainable_parameters(trainer: AnyTrainer) -> int:
     """Count the parameters that learned, at the end of training and before anything is merged."""
     assert trainer.model is not None
+    if not trainer.state.global_step:
+        return 0
     return sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
 
 
@@ -74,7 +76,15 @@ def cost_of(
         total_parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         optimizer_steps=trainer.state.global_step,
         model_mib=sum(file.stat().st_size for file in model_folder.glob("*.safetensors")) / 2**20,
+        predictions_per_second=_per_second(list(scored.values())),
     )
+
+
+def _per_second(scored: list[Scored]) -> float | None:
+    """Return the speed on the split that was scored last: test where there is one."""
+    if not scored or not scored[-1].seconds:
+        return None
+    return len(scored[-1].predictions) / scored[-1].seconds
 
 
 def curves_of(log: list[dict[str, Any]]) -> Curves:
@@ -91,7 +101,12 @@ def curves_of(log: list[dict[str, Any]]) -> Curves:
         if "loss" in line
     )
     evaluation = tuple(
-        EvaluationPoint(step=line["step"], epoch=float(line["epoch"]), metrics=_evaluation_metrics(line))
+        EvaluationPoint(
+            step=line["step"],
+            epoch=float(line["epoch"]),
+            metrics=_evaluation_metrics(line),
+            train_seconds=line.get("train_seconds"),
+        )
         for line in log
         if "eval_loss" in line
     )
