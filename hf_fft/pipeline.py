@@ -35,8 +35,9 @@ from hf_fft.training import (
     check_precision,
     score_splits,
     trains_on_gpu,
+    with_groups,
 )
-from hf_fft.training.outcome import cost_of, result_of
+from hf_fft.training.outcome import cost_of, result_of, trainable_parameters
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +201,8 @@ def _gather(
     prepared: Prepared, trainer: AnyTrainer, memory: PeakMemory, folder: Path
 ) -> tuple[Result, list[Prediction]]:
     """Save the model, score the splits that were not trained on, and put the result together."""
+    trained = trainable_parameters(trainer)
+    unwrap(trainer, prepared.strategy, folder)
     save_model(trainer, prepared, folder / "model")
     task, scored = score_splits(trainer, prepared.task, prepared.splits, prepared.encoded)
     result = result_of(
@@ -207,18 +210,32 @@ def _gather(
         recipe=prepared.recipe.model_copy(update={"task": task.recipe}),
         metric=task.primary_metric,
         scored=scored,
-        cost=cost_of(trainer, scored, peak_mib=memory.mib(), model_folder=folder / "model"),
+        cost=cost_of(
+            trainer, scored, trainable_parameters=trained, peak_mib=memory.mib(), model_folder=folder / "model"
+        ),
         data=prepared.report.model_dump(mode="json"),
         notes=prepared.notes + _without_best(trainer),
     )
-    return result, [prediction for one in scored.values() for prediction in one.predictions]
+    rows, column = dict(prepared.splits.items()), prepared.recipe.data.group_column
+    return result, [one for name, split in scored.items() for one in with_groups(split.predictions, rows[name], column)]
 
 
 def _without_best(trainer: AnyTrainer) -> tuple[str, ...]:
     metric = trainer.args.metric_for_best_model or ""
-    if not trainer.args.load_best_model_at_end or trainer.state.best_global_step is not None:
+    trained = trainer.state.global_step > 0
+    if not trained or not trainer.args.load_best_model_at_end or trainer.state.best_global_step is not None:
         return ()
     return (f"{metric.removeprefix('eval_')} was never a number on validation; the last weights are kept.",)
+
+
+def unwrap(trainer: AnyTrainer, strategy: Strategy, folder: Path) -> None:
+    """Keep what the strategy leaves beside the model, and give the trainer the whole model to score and save."""
+    assert trainer.model is not None
+    if trainer.is_world_process_zero():
+        strategy.save_extras(trainer.model, folder)
+    whole = strategy.whole_model(trainer.model)
+    assert isinstance(whole, PreTrainedModel)
+    trainer.model = trainer.model_wrapped = whole
 
 
 def save_model(trainer: AnyTrainer, prepared: Prepared, folder: Path) -> None:

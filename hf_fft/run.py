@@ -92,14 +92,18 @@ def _learning(trainer: AnyTrainer) -> list[str]:
 
 
 def _steps(trainer: AnyTrainer, items: int) -> list[str]:
-    from hf_fft.training import precision_of, steps_in_all
+    from hf_fft.training import precision_of, steps_in_all, steps_per_epoch
 
     args = trainer.args
     effective = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+    steps = steps_in_all(args, items)
+    assert trainer.model is not None
+    stages = trainer.strategy.stages(trainer.model, max_steps=steps, steps_per_epoch=steps_per_epoch(args, items))
     return [
         f"{items:,} training items, {args.num_train_epochs:g} epochs, {effective} items a step "
         f"({args.train_batch_size} × {args.gradient_accumulation_steps} accumulated × {args.world_size} processes)",
-        f"{steps_in_all(args, items):,} optimizer steps in {precision_of(trainer)} on {args.device}",
+        f"{steps:,} optimizer steps in {precision_of(trainer)} on {args.device}",
+        *stages,
     ]
 
 

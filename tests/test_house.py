@@ -27,6 +27,7 @@ FLOORS = {
     "analysis": 4,
     "report": 4,
     "pipeline": 5,
+    "comparison": 5,
     "run": 6,
     "compare": 6,
     "__main__": 7,

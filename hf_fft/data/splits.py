@@ -175,8 +175,13 @@ def _capped(splits: DatasetDict, data: DataRecipe) -> DatasetDict:
     capped = {}
     for split, rows in splits.items():
         limit = limits[split]
-        if limit is not None and limit < len(rows):
-            # The head of one permutation: a larger cap keeps all rows of a smaller one.
+        if limit == 0:
+            continue
+        limit = min(len(rows), limit or len(rows))
+        if split == "train":
+            limit = max(1, round(data.train_fraction * limit))
+        if limit < len(rows):
+            # The head of one permutation: a larger cap or share keeps all rows of a smaller one.
             chosen = numpy.random.default_rng(data.split_seed).permutation(len(rows))[:limit]
             rows = rows.select(numpy.sort(chosen))
         capped[split] = rows
@@ -191,7 +196,7 @@ def _check_labels(splits: DatasetDict, column: str) -> None:
         only = listed(names[label] for label in train)
         raise DataError(
             f"After hold-outs and caps, train has only one label, {only}; at least two are needed. "
-            "Raise data.max_train_rows or lower the fractions."
+            "Raise data.max_train_rows or data.train_fraction, or lower the fractions held out."
         )
     for split, rows in splits.items():
         count = Counter(column_values(rows, column))
@@ -199,5 +204,5 @@ def _check_labels(splits: DatasetDict, column: str) -> None:
         if unseen:
             raise DataError(
                 f"After hold-outs and caps, {split} has labels that train no longer shows: {listed(unseen)}. Raise "
-                "data.max_train_rows, or drop rare labels with data.exclude."
+                "data.max_train_rows or data.train_fraction, or drop rare labels with data.exclude."
             )

@@ -3,11 +3,15 @@
 from hf_fft.recipe.override import with_values
 from hf_fft.recipe.read import load_recipe, recipe_from, recipe_name, shipped_recipes
 from hf_fft.recipe.records import (
+    DEFAULT_LEARNING_RATES,
     DataRecipe,
     EarlyStoppingRecipe,
     FeatureBasedRecipe,
     FullRecipe,
+    GradualUnfreezingRecipe,
+    LoraRecipe,
     ModelRecipe,
+    ProbeThenFullRecipe,
     Recipe,
     StrategyRecipe,
 )
@@ -25,6 +29,7 @@ from hf_fft.recipe.task_records import (
 from hf_fft.recipe.training_names import TrainingRecipe
 
 __all__ = [
+    "DEFAULT_LEARNING_RATES",
     "CausalLanguageModelingRecipe",
     "DataRecipe",
     "EarlyStoppingRecipe",
@@ -32,8 +37,11 @@ __all__ = [
     "FullRecipe",
     "GenerationRecipe",
     "GenerativeQuestionAnsweringRecipe",
+    "GradualUnfreezingRecipe",
+    "LoraRecipe",
     "MaskedLanguageModelingRecipe",
     "ModelRecipe",
+    "ProbeThenFullRecipe",
     "QuestionAnsweringRecipe",
     "Recipe",
     "StrategyRecipe",

@@ -12,21 +12,27 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue, model_validator
 
-from hf_fft.recipe.record import EditorSchema, Fraction, Record, Rows, Sha256, SplitName
+from hf_fft.recipe.record import EditorSchema, Fraction, Names, Record, Rows, Sha256, SplitName
 from hf_fft.recipe.task_records import TaskRecipe
 from hf_fft.recipe.training_names import TrainingRecipe
 
 
-class FullRecipe(Record):
-    """Train every parameter."""
+class RatesRecipe(Record):
+    """What strategies share that give each layer a learning rate of its own."""
 
-    name: Literal["full"] = "full"
+    name: str  # stands first, in every kind
     layer_decay: float = Field(
         1.0, gt=0, le=1, description="Each layer learns at this times the rate of the layer above (arXiv:1801.06146)."
     )
     head_learning_rate: float | None = Field(
         None, gt=0, description="The head's own learning rate; otherwise training.learning_rate."
     )
+
+
+class FullRecipe(RatesRecipe):
+    """Train every parameter."""
+
+    name: Literal["full"] = "full"
 
 
 class FeatureBasedRecipe(Record):
@@ -38,7 +44,65 @@ class FeatureBasedRecipe(Record):
     )
 
 
-StrategyRecipe: TypeAlias = Annotated[FullRecipe | FeatureBasedRecipe, Field(discriminator="name")]
+class GradualUnfreezingRecipe(RatesRecipe):
+    """Train the head first, then one more layer group from the top at a time (arXiv:1801.06146)."""
+
+    name: Literal["gradual_unfreezing"] = "gradual_unfreezing"
+    schedule: Literal["spread", "epochs", "steps"] = Field(
+        "spread", description="Open the groups evenly over the run, or one more every so many epochs or steps."
+    )
+    every: float = Field(1, gt=0, description="After how many epochs or steps the next group opens; not with spread.")
+
+    @model_validator(mode="after")
+    def _whole_steps(self) -> GradualUnfreezingRecipe:
+        if self.schedule == "steps" and not float(self.every).is_integer():
+            raise ValueError("every counts optimizer steps and must be a whole number")
+        if self.schedule == "spread" and "every" in self.model_fields_set and self.every != 1:
+            raise ValueError('every has no meaning with schedule "spread", which divides the run evenly')
+        return self
+
+
+class ProbeThenFullRecipe(RatesRecipe):
+    """Train the head to convergence on a frozen backbone, then everything from there (arXiv:2202.10054)."""
+
+    name: Literal["probe_then_full"] = "probe_then_full"
+    probe_epochs: int = Field(
+        10, ge=1, description="The head trains at most so long, and no longer than validation improves."
+    )
+    probe_learning_rate: float = Field(1e-3, gt=0, description="The head's rate in that part.")
+    pooler: Literal["train", "frozen"] = Field("train", description="As for feature_based, in that part.")
+
+
+class LoraRecipe(Record):
+    """Train low-rank matrices beside the backbone's linear layers, and the head (arXiv:2106.09685)."""
+
+    name: Literal["lora"] = "lora"
+    rank: int = Field(16, ge=1, description="Rank of the matrices.")
+    alpha: int = Field(32, ge=1, description="The adapters' output is scaled by this over the rank.")
+    dropout: float = Field(0.05, ge=0, lt=1, description="Dropout before the adapters.")
+    target_modules: Names | None = Field(
+        None,
+        description='Linear layers to adapt, by the end of their names ("query"); all in the layers if absent.',
+    )
+    head_learning_rate: float | None = Field(
+        None, gt=0, description="The head's own learning rate; otherwise training.learning_rate."
+    )
+
+
+# Where a recipe names no learning rate. Here and not with the strategies, so that a comparison can be planned, and a
+# finished one read, without importing torch.
+DEFAULT_LEARNING_RATES: dict[str, float] = {
+    "full": 5e-5,
+    "feature_based": 1e-3,
+    "gradual_unfreezing": 5e-5,
+    "probe_then_full": 5e-5,
+    "lora": 2e-4,
+}
+
+StrategyRecipe: TypeAlias = Annotated[
+    FullRecipe | FeatureBasedRecipe | GradualUnfreezingRecipe | ProbeThenFullRecipe | LoraRecipe,
+    Field(discriminator="name"),
+]
 
 
 class ModelRecipe(Record):
@@ -86,7 +150,10 @@ class DataRecipe(Record):
     )
     max_train_rows: Rows | None = Field(None, description="Keep a random sample of this many training rows.")
     max_validation_rows: Rows | None = Field(None, description="The same for validation.")
-    max_test_rows: Rows | None = Field(None, description="The same for test.")
+    max_test_rows: int | None = Field(None, ge=0, description="The same for test; 0 leaves test out of the run.")
+    train_fraction: float = Field(
+        1.0, gt=0, le=1, description="Keep this share of the training rows, once they are held out and capped."
+    )
     split_seed: int = Field(42, ge=0, lt=2**32, description="Seed of hold-outs and samples; one split for all seeds.")
 
     @model_validator(mode="after")

@@ -24,7 +24,7 @@ BELOW_ONE = Field(ge=0, lt=1)
 
 RANGES: dict[str, Any] = {
     "learning_rate": POSITIVE,
-    "num_train_epochs": POSITIVE,
+    "num_train_epochs": NOT_NEGATIVE,
     "max_steps": Field(ge=-1),
     "warmup_steps": NOT_NEGATIVE,
     "per_device_train_batch_size": AT_LEAST_ONE,

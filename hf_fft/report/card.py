@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 STRATEGIES_IN_WORDS = {
     "full": "every parameter was trained",
     "feature_based": "the head was trained on a frozen backbone",
+    "gradual_unfreezing": "the head was trained first, then one more layer group from the top at a time",
+    "probe_then_full": "the head was trained on a frozen backbone first, then everything",
+    "lora": "low-rank matrices beside the linear layers were trained with the head, and are merged into the weights",
 }
 
 

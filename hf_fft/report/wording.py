@@ -24,9 +24,6 @@ PARTS = {
     "question_answering": "kind of question",
     "generative_question_answering": "kind of question",
 }
-# As the field gives them: BLEU and chrF from 0 to 100, the others from 0 to 1.
-POINTS_OF_HUNDREDS = ("bleu", "chrf")
-POINTS_OF_FRACTIONS = ("accuracy", "f1", "precision", "recall", "exact_match", "rouge")
 
 
 def score_text(value: float | None) -> str:
@@ -35,13 +32,6 @@ def score_text(value: float | None) -> str:
         return MISSING
     decimals = next((places for places, limit in ((3, 10), (2, 100), (1, 1000)) if abs(value) < limit), 0)
     return f"{value:,.{decimals}f}"
-
-
-def points(metric: str, difference: float) -> float | None:
-    """Return a difference in points, hundredths of the whole scale, for metrics that have one from nothing to all."""
-    if metric.startswith(POINTS_OF_HUNDREDS):
-        return difference
-    return 100 * difference if metric.startswith(POINTS_OF_FRACTIONS) else None
 
 
 def part_name(task: TaskRecipe) -> str:
@@ -82,13 +72,6 @@ def rows_in_split(result: Result, split: str) -> int | None:
     report = splits.get(split) if isinstance(splits, dict) else None
     rows = report.get("rows") if isinstance(report, dict) else None
     return rows if isinstance(rows, int) else None
-
-
-def learning_rate(result: Result) -> float | None:
-    """Return the learning rate that the recipe names; otherwise the highest that the run reached."""
-    named = result.recipe.training.values().get("learning_rate")
-    reached = [rate for point in result.curves.training for rate in point.learning_rates.values()]
-    return named if isinstance(named, (int, float)) else max(reached, default=None)
 
 
 def listed(names: Iterable[str], most: int = 20) -> str:

@@ -1,6 +1,6 @@
 """What came out of a run: its records, and the folder that keeps them."""
 
-from hf_fft.result.folder import RECIPE_FILE, begin_run, failed_result, open_run_folder
+from hf_fft.result.folder import RECIPE_FILE, begin_run, failed_result, finished_run, open_run_folder
 from hf_fft.result.records import (
     Cost,
     Curves,
@@ -39,6 +39,7 @@ __all__ = [
     "as_json",
     "begin_run",
     "failed_result",
+    "finished_run",
     "load_result",
     "lock",
     "open_run_folder",

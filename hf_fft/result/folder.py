@@ -55,6 +55,16 @@ def open_run_folder(folder: Path, recipe: Recipe, *, overwrite: bool = False) ->
             raise
 
 
+def finished_run(folder: Path, recipe: Recipe) -> Result | None:
+    """Return the result of this very run where the folder holds it, finished; None where it is still to be made.
+
+    Raises:
+        RunFolderError: if the folder holds another run, or is no run folder at all.
+    """
+    _refuse_foreign(folder, recipe, overwrite=False)
+    return _finished(folder)
+
+
 def begin_run(folder: Path, recipe: Recipe) -> None:
     """Clear what an earlier run left and write down the recipe: from here on the folder is this run's.
 

@@ -27,6 +27,7 @@ class Prediction:
         scores: Probability of each label; empty for regression. For question answering, "no_answer" is by how much
             no answer outscores the best span.
         n_best: The best answers to a question with their probabilities, "" for none; empty in other tasks.
+        group: What the row belongs to, by `data.group_column`; None where the recipe names none.
     """
 
     split: str
@@ -36,6 +37,7 @@ class Prediction:
     guess: Any
     scores: dict[str, float] = field(default_factory=dict)
     n_best: dict[str, float] = field(default_factory=dict)
+    group: Any = None
 
 
 class Metric(Record):
@@ -55,6 +57,9 @@ class Cost(Record):
     total_parameters: int
     optimizer_steps: int
     model_mib: float = Field(description="Size of the saved weights.")
+    predictions_per_second: float | None = Field(
+        None, description="Rows of test (of validation without one), read, answered and scored, in a second."
+    )
 
 
 class TrainingPoint(Record):
@@ -73,6 +78,7 @@ class EvaluationPoint(Record):
     step: int
     epoch: float
     metrics: dict[str, float | None]
+    train_seconds: float | None = Field(None, description="Training so far, without evaluation and saving.")
 
 
 class Curves(Record):

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from hf_fft.errors import StrategyError
-from hf_fft.recipe import FeatureBasedRecipe
-from hf_fft.strategies.layers import HEAD, backbone, layer_groups, new_head
+from hf_fft.recipe import DEFAULT_LEARNING_RATES, FeatureBasedRecipe
+from hf_fft.strategies.layers import HEAD, has_tied_output, layer_groups, new_head
 from hf_fft.strategies.strategy import ParameterGroup, Strategy, keep_frozen_modules_in_eval
 
 
@@ -17,7 +16,7 @@ class FeatureBased(Strategy):
     """Train the head on frozen features (Peters et al. 2019, arXiv:1903.05987)."""
 
     name: ClassVar[str] = "feature_based"
-    default_learning_rate: ClassVar[float] = 1e-3
+    default_learning_rate: ClassVar[float] = DEFAULT_LEARNING_RATES["feature_based"]
 
     def __init__(self, recipe: FeatureBasedRecipe | None = None) -> None:
         self.recipe = recipe or FeatureBasedRecipe()
@@ -42,7 +41,7 @@ class FeatureBased(Strategy):
 
     def _head(self, model: nn.Module) -> set[str]:
         new = new_head(model)
-        if not new or _output_is_tied(model):
+        if not new or has_tied_output(model):
             raise StrategyError(
                 f'strategy "feature_based" trains the head alone, but {type(model).__name__} has no head of its own '
                 '(its output is tied to its embeddings, or it is a bare backbone). Use strategy "full".'
@@ -50,10 +49,3 @@ class FeatureBased(Strategy):
         top = layer_groups(model)[-1]
         above_the_layers = set(top.parameters) if self.recipe.pooler == "train" and top.name == HEAD else set()
         return new | above_the_layers
-
-
-def _output_is_tied(model: nn.Module) -> bool:
-    """Say whether the output layer is the backbone's embeddings again: what stands around it is pretrained, not new."""
-    output = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
-    inside = {id(parameter) for parameter in backbone(model).parameters()}
-    return output is not None and any(id(parameter) in inside for parameter in output.parameters())

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
+from transformers import PreTrainedModel
 
 BOTTOM = "embeddings"
 HEAD = "head"
@@ -64,6 +65,13 @@ def new_head(model: nn.Module) -> set[str]:
     """Return the names of the parameters outside the backbone: the head that the task brought."""
     inside = {id(parameter) for parameter in backbone(model).parameters()}
     return {name for name, parameter in model.named_parameters() if id(parameter) not in inside}
+
+
+def has_tied_output(model: nn.Module) -> bool:
+    """Say whether the output layer is the backbone's embeddings again: what stands around it is pretrained, not new."""
+    output = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
+    inside = {id(parameter) for parameter in backbone(model).parameters()}
+    return output is not None and any(id(parameter) in inside for parameter in output.parameters())
 
 
 def backbone(model: nn.Module) -> nn.Module:

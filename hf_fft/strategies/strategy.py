@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import nn
@@ -33,11 +34,27 @@ class ParameterGroup:
     learning_rate: float
 
 
+@dataclass(frozen=True)
+class Probe:
+    """What is trained before a strategy begins.
+
+    Attributes:
+        strategy: What learns then.
+        epochs: At most so many.
+        learning_rate: Its peak rate.
+    """
+
+    strategy: Strategy
+    epochs: int
+    learning_rate: float
+
+
 class Strategy(ABC):
     """One way to train a model."""
 
     name: ClassVar[str]
     default_learning_rate: ClassVar[float]
+    freezes_while_training: ClassVar[bool] = False  # whether parameters are frozen after the model was wrapped
 
     def prepare(self, model: nn.Module) -> nn.Module:
         """Freeze or wrap what the strategy needs; called once, before the trainer builds anything. Changes the model.
@@ -54,6 +71,23 @@ class Strategy(ABC):
     def callbacks(self) -> Sequence[TrainerCallback]:
         """Return what has to happen during training."""
         return ()
+
+    @property
+    def probe(self) -> Probe | None:
+        """What is trained first, if anything is."""
+        return None
+
+    def save_extras(self, model: nn.Module, folder: Path) -> None:
+        """Save into the run folder what a trained model has besides its weights, such as an adapter."""
+        return
+
+    def whole_model(self, model: nn.Module) -> nn.Module:
+        """Return the model that a run scores and saves, nothing wrapped around it any more."""
+        return model
+
+    def stages(self, model: nn.Module, *, max_steps: int, steps_per_epoch: int) -> list[str]:
+        """Say what changes in the course of a run, a line each; empty where nothing does."""
+        return []
 
 
 def refuse_frozen(model: nn.Module, strategy: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from hf_fft.training.arguments import check_precision, steps_in_all, training_arguments, trains_on_gpu
+from hf_fft.training.arguments import check_precision, steps_in_all, steps_per_epoch, training_arguments, trains_on_gpu
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
 from hf_fft.training.memory import PeakMemory
-from hf_fft.training.scoring import Scored, score_splits
+from hf_fft.training.scoring import Scored, score_splits, with_groups
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
@@ -23,6 +23,8 @@ __all__ = [
     "precision_of",
     "score_splits",
     "steps_in_all",
+    "steps_per_epoch",
     "training_arguments",
     "trains_on_gpu",
+    "with_groups",
 ]

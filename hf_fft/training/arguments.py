@@ -74,7 +74,7 @@ def training_arguments(
     except (ValueError, TypeError, ImportError) as error:
         raise RecipeError(f"training: {error}") from error
     if "logging_steps" not in asked and "logging_strategy" not in asked:
-        arguments.logging_steps = max(1, _steps_per_epoch(arguments, training_items) // LOG_LINES_PER_EPOCH)
+        arguments.logging_steps = max(1, steps_per_epoch(arguments, training_items) // LOG_LINES_PER_EPOCH)
     _check_schedule(arguments)
     return arguments
 
@@ -110,10 +110,11 @@ def steps_in_all(arguments: TrainingArguments, training_items: int) -> int:
     """Return the optimizer steps that a run will take."""
     if arguments.max_steps > 0:
         return arguments.max_steps
-    return math.ceil(arguments.num_train_epochs * _steps_per_epoch(arguments, training_items))
+    return math.ceil(arguments.num_train_epochs * steps_per_epoch(arguments, training_items))
 
 
-def _steps_per_epoch(arguments: TrainingArguments, training_items: int) -> int:
+def steps_per_epoch(arguments: TrainingArguments, training_items: int) -> int:
+    """Return the optimizer steps of one epoch."""
     batches = math.ceil(training_items / (arguments.train_batch_size * arguments.world_size))
     return max(1, math.ceil(batches / arguments.gradient_accumulation_steps))
 

@@ -34,8 +34,10 @@ class CostMeter(TrainerCallback):
         self.train_seconds += self._since_mark()
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Count the evaluation."""
+        """Count the evaluation, and write into its line of the log how long training had taken."""
         self.evaluation_seconds += self._since_mark()
+        if state.log_history and "eval_loss" in state.log_history[-1]:
+            state.log_history[-1]["train_seconds"] = self.train_seconds
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Leave the saving out of both counts."""

@@ -49,20 +49,42 @@ def result_of(
     )
 
 
-def cost_of(trainer: AnyTrainer, scored: Mapping[str, Scored], *, peak_mib: float, model_folder: Path) -> Cost:
-    """Return what the run took."""
+def trainable_parameters(trainer: AnyTrainer) -> int:
+    """Count the parameters that learned, at the end of training and before anything is merged."""
+    assert trainer.model is not None
+    if not trainer.state.global_step:
+        return 0
+    return sum(parameter.numel() for parameter in trainer.model.parameters() if parameter.requires_grad)
+
+
+def cost_of(
+    trainer: AnyTrainer,
+    scored: Mapping[str, Scored],
+    *,
+    trainable_parameters: int,
+    peak_mib: float,
+    model_folder: Path,
+) -> Cost:
+    """Return what the run took; the trainer holds the whole model."""
     meter = next(one for one in trainer.callback_handler.callbacks if isinstance(one, CostMeter))
     assert trainer.model is not None
-    counts = [(parameter.numel(), parameter.requires_grad) for parameter in trainer.model.parameters()]
     return Cost(
         train_seconds=meter.train_seconds,
         evaluation_seconds=meter.evaluation_seconds + sum(one.seconds for one in scored.values()),
         peak_mib=peak_mib,
-        trainable_parameters=sum(size for size, learns in counts if learns),
-        total_parameters=sum(size for size, _ in counts),
+        trainable_parameters=trainable_parameters,
+        total_parameters=sum(parameter.numel() for parameter in trainer.model.parameters()),
         optimizer_steps=trainer.state.global_step,
         model_mib=sum(file.stat().st_size for file in model_folder.glob("*.safetensors")) / 2**20,
+        predictions_per_second=_per_second(list(scored.values())),
     )
+
+
+def _per_second(scored: list[Scored]) -> float | None:
+    """Return the speed on the split that was scored last: test where there is one."""
+    if not scored or not scored[-1].seconds:
+        return None
+    return len(scored[-1].predictions) / scored[-1].seconds
 
 
 def curves_of(log: list[dict[str, Any]]) -> Curves:
@@ -79,7 +101,12 @@ def curves_of(log: list[dict[str, Any]]) -> Curves:
         if "loss" in line
     )
     evaluation = tuple(
-        EvaluationPoint(step=line["step"], epoch=float(line["epoch"]), metrics=_evaluation_metrics(line))
+        EvaluationPoint(
+            step=line["step"],
+            epoch=float(line["epoch"]),
+            metrics=_evaluation_metrics(line),
+            train_seconds=line.get("train_seconds"),
+        )
         for line in log
         if "eval_loss" in line
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from datasets import Dataset
 from transformers import EvalPrediction
 
 from hf_fft.data import Splits
+from hf_fft.data.values import column_values
 from hf_fft.result import Prediction
 from hf_fft.tasks import Task
 from hf_fft.training.trainer import AnyTrainer
@@ -42,6 +44,14 @@ def score_splits(trainer: AnyTrainer, task: Task, splits: Splits, encoded: Split
             predictions = task.postprocess(rows, items, output, split=name)
             scored[name] = Scored(task.score(predictions), predictions, time.perf_counter() - started)
     return task, scored
+
+
+def with_groups(predictions: Sequence[Prediction], rows: Dataset, column: str | None) -> list[Prediction]:
+    """Return predictions that say which group their row belongs to; as they are where the recipe names no column."""
+    if column is None:
+        return list(predictions)
+    groups = column_values(rows, column)
+    return [replace(one, group=groups[one.row]) for one in predictions]
 
 
 def _predicted(trainer: AnyTrainer, items: Dataset, *, split: str) -> EvalPrediction:

@@ -31,6 +31,7 @@ from hf_fft.errors import RecipeError, StrategyError, TrainingError
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
 from hf_fft.training.callbacks import LearningRateRecorder
+from hf_fft.training.probe import ProbeCallback
 from hf_fft.training.writing import what_is_read, without_autocast
 
 logger = logging.getLogger(__name__)
@@ -55,12 +56,15 @@ class _FullFinetuning(_Base):
         if args is not None:
             _refuse_inexact(args)
             _use_one_gpu(args)
+            if self.strategy.freezes_while_training:
+                _allow_freezing(args, self.strategy.name)
         super().__init__(model, args, *more, **options)
         self.compute_loss_func = self._exact_loss(self.compute_loss_func)
         if self.compute_loss_func is None and not losses.uses_item_count(self.model):
             # Trainer would take a mean over the micro-batch for one over the whole step (transformers 5.23).
             self.model_accepts_loss_kwargs = False
-        for callback in (LearningRateRecorder(), *self.strategy.callbacks()):
+        probing = [ProbeCallback(self, self.strategy.probe)] if self.strategy.probe is not None else []
+        for callback in (LearningRateRecorder(), *probing, *self.strategy.callbacks()):
             self.add_callback(callback)
 
     def call_model_init(self, trial: Any = None) -> nn.Module:
@@ -260,6 +264,29 @@ def _refuse_inexact(args: TrainingArguments) -> None:
             "average_tokens_across_devices is off, and without it the loss of several processes is a mean of means. "
             "Leave it on."
         )
+
+
+def _allow_freezing(args: TrainingArguments, strategy: str) -> None:
+    """Let layers be frozen after the model was wrapped, or refuse what cannot.
+
+    Raises:
+        StrategyError: under FSDP, DeepSpeed or reentrant activation checkpointing.
+    """
+    for engine, chosen in (("FSDP", args.fsdp), ("DeepSpeed", args.deepspeed)):
+        if chosen:
+            raise StrategyError(
+                f'strategy "{strategy}" freezes and opens layers while it trains, and {engine} lays parameters out '
+                "once for all. Use DDP (torchrun without further options), or another strategy."
+            )
+    options = args.activation_checkpointing_kwargs
+    if isinstance(options, Mapping) and options.get("use_reentrant"):
+        raise StrategyError(
+            f'strategy "{strategy}" freezes lower layers, and reentrant activation checkpointing then gives no '
+            "gradients at all. Leave use_reentrant out of training.activation_checkpointing_kwargs."
+        )
+    # With activation checkpointing Trainer would turn it off (transformers 5.23), and DDP would wait for gradients
+    # that frozen layers never give.
+    args.ddp_find_unused_parameters = True
 
 
 def _use_one_gpu(args: TrainingArguments) -> None:

@@ -65,6 +65,22 @@ def test_what_came_is_not_held_out_again(tmp_path):
     assert [len(rows) for _, rows in splits.items()] == [20, 20, 20]
 
 
+def test_a_share_of_the_training_rows_is_a_part_of_every_larger_share_and_of_the_cap(data_file):
+    options = {"max_train_rows": 60, "test_fraction": 0.1}
+    whole, half, tenth = (load(data_file, train_fraction=share, **options) for share in (1.0, 0.5, 0.1))
+    assert [len(one.train) for one in (whole, half, tenth)] == [60, 30, 6]
+    assert set(texts(tenth.train)) < set(texts(half.train)) < set(texts(whole.train))
+    for split in ("validation", "test"):
+        assert texts(getattr(tenth, split)) == texts(getattr(whole, split))
+    assert set(texts(load(data_file, max_train_rows=30, test_fraction=0.1).train)) == set(texts(half.train))
+
+
+def test_no_test_rows_at_all_leave_the_others_as_they_are(data_file):
+    with_test, without = (load(data_file, test_fraction=0.2, max_test_rows=cap) for cap in (None, 0))
+    assert with_test.test is not None and without.test is None
+    assert texts(without.train) == texts(with_test.train) and texts(without.validation) == texts(with_test.validation)
+
+
 def test_caps_take_a_sample_in_order_and_a_larger_one_keeps_the_smaller(data_file):
     small, large = (load(data_file, max_train_rows=cap, max_validation_rows=5) for cap in (20, 40))
     assert (len(small.train), len(large.train), len(small.validation)) == (20, 40, 5)

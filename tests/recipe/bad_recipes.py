@@ -100,7 +100,7 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("training.learning_rate", 0, "training.learning_rate: 0 is too low; above 0"),
     ("training.learning_rate", float("inf"), "training.learning_rate: not a finite number"),
     ("training.learning_rte", 1, 'training.learning_rte: not a field; did you mean "learning_rate"?'),
-    ("training.num_train_epochs", -3, "training.num_train_epochs: -3 is too low; above 0"),
+    ("training.num_train_epochs", -3, "training.num_train_epochs: -3 is too low; at least 0"),
     ("training.per_device_train_batch_size", True, "true is a boolean; an integer is needed"),
     ("training.per_device_train_batch_size", 8.5, "8.5 is a number; an integer is needed"),
     ("training.gradient_accumulation_steps", 0, "0 is too low; at least 1"),

@@ -95,11 +95,6 @@ def made_up_result(strategy="full", accuracy=0.861, **fields):
     return Result(**{**values, **fields})
 
 
-def made_up_head(accuracy=0.82, **fields):
-    cost = made_up_cost(train_seconds=142.1, peak_mib=890.0, trainable_parameters=592_130)
-    return made_up_result("feature_based", accuracy, **{"cost": cost, **fields})
-
-
 def made_up_failure(error="torch.OutOfMemoryError: CUDA out of memory."):
     return Result(status="failed", recipe=made_up_recipe(), error=error)
 

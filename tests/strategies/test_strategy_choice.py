@@ -55,7 +55,7 @@ def test_an_object_is_taken_as_it_is():
 
 
 def test_an_unknown_name_is_answered_with_the_names_that_there_are(tmp_path):
-    wording = '"ful" is not a strategy; there are full, feature_based.'
+    wording = '"ful" is not a strategy; there are full, feature_based, gradual_unfreezing, probe_then_full, lora.'
     with pytest.raises(StrategyError) as error:
         strategy_for("ful")
     assert str(error.value) == wording
@@ -68,6 +68,9 @@ def test_the_table_holds_every_strategy_under_its_own_name():
     assert {name: kind.default_learning_rate for name, kind in STRATEGIES.items()} == {
         "full": 5e-5,
         "feature_based": 1e-3,
+        "gradual_unfreezing": 5e-5,
+        "probe_then_full": 5e-5,
+        "lora": 2e-4,
     }
 
 

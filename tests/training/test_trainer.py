@@ -18,6 +18,7 @@ from transformers import (
     T5ForConditionalGeneration,
     Trainer,
     TrainerCallback,
+    TrainerState,
     TrainingArguments,
 )
 
@@ -165,16 +166,19 @@ def test_the_recorded_rate_is_the_one_that_the_step_used(tmp_path, tokenizer):
         assert line["learning_rates"]["head"] == pytest.approx(line["learning_rate"])
 
 
-def test_training_seconds_count_neither_evaluation_nor_saving():
+def test_training_seconds_count_neither_evaluation_nor_saving_and_stand_at_each_evaluation():
     ticks = iter([0.0, 10.0, 13.0, 17.0, 20.0, 30.0])  # begin, step, evaluated, saved, step, evaluated
-    meter = CostMeter(clock=lambda: next(ticks))
-    meter.on_train_begin(None, None, None)
-    meter.on_step_end(None, None, None)
-    meter.on_evaluate(None, None, None)
-    meter.on_save(None, None, None)
-    meter.on_step_end(None, None, None)
-    meter.on_evaluate(None, None, None)
+    meter, state = CostMeter(clock=lambda: next(ticks)), TrainerState()
+    meter.on_train_begin(None, state, None)
+    meter.on_step_end(None, state, None)
+    state.log_history.append({"eval_loss": 1.0})  # as Trainer does before it calls on_evaluate
+    meter.on_evaluate(None, state, None)
+    meter.on_save(None, state, None)
+    meter.on_step_end(None, state, None)
+    state.log_history.append({"eval_loss": 0.5})
+    meter.on_evaluate(None, state, None)
     assert (meter.train_seconds, meter.evaluation_seconds) == (13.0, 13.0)
+    assert [line["train_seconds"] for line in state.log_history] == [10.0, 13.0]
 
 
 def test_a_second_training_by_model_init_builds_and_prepares_a_new_model(tmp_path, tokenizer):
