@@ -123,6 +123,7 @@ class QuestionAnsweringRecipe(Record):
 class GenerationRecipe(Record):
     """What all tasks share whose answer is a text that the model writes."""
 
+    name: str  # stands first, in every kind
     architecture: Literal["pretrained", "encoder_decoder", "decoder_only", "warm_started"] = Field(
         "pretrained",
         description='As the model\'s config says, which is then "encoder_decoder" or "decoder_only"; "warm_started": '
@@ -190,6 +191,7 @@ class GenerativeQuestionAnsweringRecipe(GenerationRecipe):
 class LanguageModelingRecipe(Record):
     """What both language-modelling tasks share: raw text."""
 
+    name: str  # stands first, in every kind
     text_column: str = Field("text", description="Column with the text.")
     packing: bool = Field(True, description="Cut the joined texts into blocks of max_length; else one text an item.")
     primary_metric: PrimaryMetric = None
