@@ -60,8 +60,9 @@ def make_tokenizer():
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tokenizer():
+    # A new one for each test: some tasks change what they are given, as a run's own tokenizer is to be saved that way.
     return make_tokenizer()
 
 
@@ -80,7 +81,7 @@ def tiny_config(**changes):
 
 
 @pytest.fixture(scope="session")
-def tiny_bert(tmp_path_factory, tokenizer) -> str:
+def tiny_bert(tmp_path_factory) -> str:
     """A folder with a random two-layer BERT without a head, as a pretrained model would come."""
     import torch
     from transformers import BertModel
@@ -88,7 +89,7 @@ def tiny_bert(tmp_path_factory, tokenizer) -> str:
     folder = tmp_path_factory.mktemp("tiny-bert")
     torch.manual_seed(0)
     BertModel(tiny_config()).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
     return str(folder)
 
 

@@ -155,6 +155,8 @@ class TextGeneration(Task):
     def fitted(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> TextGeneration:
         """Fill in the lengths that model and tokenizer allow, and keep the tokenizer for decoding.
 
+        The tokenizer gives no token types any more.
+
         Raises:
             RecipeError: if tokenizer, lengths or primary metric do not fit.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import write_rows
+from conftest import make_tokenizer, write_rows
 from datasets import Dataset, DatasetDict
 from writers import answers_of_the_snippet, save_model
 
@@ -20,13 +20,13 @@ from hf_fft.tasks import GenerativeQuestionAnswering
 
 
 @pytest.fixture(scope="module")
-def tiny_t5(tmp_path_factory, tiny_bert, tokenizer) -> str:
-    return save_model("encoder_decoder", tmp_path_factory.mktemp("writers") / "t5", tiny_bert, tokenizer)
+def tiny_t5(tmp_path_factory, tiny_bert) -> str:
+    return save_model("encoder_decoder", tmp_path_factory.mktemp("writers") / "t5", tiny_bert, make_tokenizer())
 
 
 @pytest.fixture(scope="module")
-def tiny_llama(tmp_path_factory, tiny_bert, tokenizer) -> str:
-    return save_model("decoder_only", tmp_path_factory.mktemp("writers") / "llama", tiny_bert, tokenizer)
+def tiny_llama(tmp_path_factory, tiny_bert) -> str:
+    return save_model("decoder_only", tmp_path_factory.mktemp("writers") / "llama", tiny_bert, make_tokenizer())
 
 
 def typed(*answers, **fields) -> Dataset:

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import tiny_config, write_rows
+from conftest import make_tokenizer, tiny_config, write_rows
 from datasets import Dataset, DatasetDict
 from transformers import (
     AutoModelForCausalLM,
@@ -33,10 +33,10 @@ SIZES = {"max_length": 32, "max_target_length": 8}
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory, tiny_bert, tokenizer) -> dict[str, str]:
+def folders(tmp_path_factory, tiny_bert) -> dict[str, str]:
     """The folder that each architecture starts from."""
     home = tmp_path_factory.mktemp("writers")
-    return {one: save_model(one, home / one, tiny_bert, tokenizer) for one in ARCHITECTURES}
+    return {one: save_model(one, home / one, tiny_bert, make_tokenizer()) for one in ARCHITECTURES}
 
 
 def task_of(architecture, folders, rows, tokenizer, **fields):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import make_tokenizer
 from exactness import all_cases, train
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -20,12 +21,12 @@ KINDS = list(CASES)
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory, tokenizer):
+def runs(tmp_path_factory):
     """Each kind trained by one process, and then all of them by two."""
     folder = tmp_path_factory.mktemp("processes")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    alone = {kind: train(CASES[kind], tokenizer, folder / kind, 8, 1) for kind in KINDS}
+    alone = {kind: train(CASES[kind], make_tokenizer(), folder / kind, 8, 1) for kind in KINDS}
     torch.set_num_threads(threads)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
     finished = subprocess.run([*command, str(folder), *KINDS], capture_output=True, text=True, timeout=240)

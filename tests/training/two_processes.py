@@ -15,9 +15,9 @@ from exactness import all_cases, train  # noqa: E402
 
 def main(folder: Path, kinds: list[str]) -> None:
     torch.set_num_threads(1)
-    tokenizer, cases = make_tokenizer(), all_cases()
+    cases = all_cases()
     for kind in kinds:
-        weights, logged = train(cases[kind], tokenizer, folder / kind, 4, 1)
+        weights, logged = train(cases[kind], make_tokenizer(), folder / kind, 4, 1)
         rank = torch.distributed.get_rank()
         torch.save(weights, folder / kind / f"weights-{rank}.pt")
         (folder / kind / f"logged-{rank}.json").write_text(json.dumps(logged))
