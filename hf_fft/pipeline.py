@@ -235,6 +235,9 @@ def unwrap(trainer: AnyTrainer, strategy: Strategy, folder: Path) -> None:
         strategy.save_extras(trainer.model, folder)
     whole = strategy.whole_model(trainer.model)
     assert isinstance(whole, PreTrainedModel)
+    if whole is not trainer.model:
+        # accelerate puts autocast around the wrapped model's forward alone, and all strategies are scored alike.
+        whole = trainer.accelerator.prepare_model(whole, evaluation_mode=True)
     trainer.model = trainer.model_wrapped = whole
 
 

@@ -7,6 +7,7 @@ each of them anew would take hours.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -107,9 +108,14 @@ def _f1_of_labels(average: str) -> Callable[[Sequence[Prediction]], RowStatistic
     return statistics
 
 
-def _entities(ratio: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]) -> Callable[..., RowStatistics]:
+def _entities(
+    ratio: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray], *, lenient: bool = False
+) -> Callable[[Sequence[Prediction]], RowStatistics]:
+    def found(tags: Sequence[str | None]) -> set[Any]:
+        return set(entities(tags, lenient=lenient))
+
     def statistics(predictions: Sequence[Prediction]) -> RowStatistics:
-        rows = [(set(entities(one.gold)), set(entities(one.guess))) for one in predictions]
+        rows = [(found(one.gold), found(one.guess)) for one in predictions]
         values = np.array([[len(gold & guess), len(guess), len(gold)] for gold, guess in rows], dtype=float)
         return RowStatistics(values, lambda sums: ratio(sums[..., 0], sums[..., 1], sums[..., 2]))
 
@@ -132,6 +138,12 @@ def _tokens(combine: Callable[[np.ndarray], np.ndarray], name: str) -> Callable[
         return RowStatistics(values, lambda sums: combine(_ratio(sums[..., 0], sums[..., 1])))
 
     return statistics
+
+
+def _bits_per_byte(predictions: Sequence[Prediction]) -> RowStatistics:
+    scores = [one.scores for one in predictions]
+    values = [[one.get("loss", 0.0) * one["tokens"] / math.log(2), one.get("bytes", 0.0)] for one in scores]
+    return RowStatistics(np.array(values, dtype=float), lambda sums: _ratio(sums[..., 0], sums[..., 1]))
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -171,6 +183,7 @@ _BY_TASK: dict[str, dict[str, Callable[[Sequence[Prediction]], RowStatistics]]] 
         "precision": _entities(lambda both, said, right: _ratio(both, said)),
         "recall": _entities(lambda both, said, right: _ratio(both, right)),
         "accuracy": _words,
+        "f1_conlleval": _entities(_f1, lenient=True),
     },
     "question_answering": _ANSWERS,
     "generative_question_answering": _ANSWERS,
@@ -182,5 +195,7 @@ _BY_TASK: dict[str, dict[str, Callable[[Sequence[Prediction]], RowStatistics]]] 
     "causal_language_modeling": {
         "loss": _tokens(lambda loss: loss, "loss"),
         "perplexity": _tokens(np.exp, "loss"),
+        "accuracy": _tokens(lambda share: share, "accuracy"),
+        "bits_per_byte": _bits_per_byte,
     },
 }

@@ -233,6 +233,6 @@ def _no_interval(metric: Metric, read: Mapping[str, Read]) -> str:
     if len(sizes) > 1:
         return "The runs were not scored on the same rows, so their differences have no interval and no verdict."
     return (
-        f"Differences of {metric.name} have no interval and no verdict: it is no sum over rows, so what chance does to "
-        "it cannot be drawn."
+        f"Differences of {metric.name} have no interval and no verdict: what chance does to this metric is not "
+        "computed here."
     )

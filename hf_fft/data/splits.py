@@ -97,6 +97,8 @@ def _hint(task: TaskColumns) -> str:
         and getattr(recipe, name) is not None
         and not getattr(recipe, f"{name}s", None)
     ]
+    if getattr(recipe, "prompt", None):
+        wanted.append("task.prompt")
     return f"Set {' and '.join(wanted)}." if wanted else "Set the column fields of task."
 
 

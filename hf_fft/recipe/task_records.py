@@ -236,7 +236,7 @@ def columns_in(prompt: str) -> tuple[str, ...]:
         raise ValueError(f"prompt is no template ({error}); a brace that is meant as one is written twice") from error
     names = [name for _, name, _, _ in parts if name is not None]
     for _, name, form, conversion in parts:
-        if name is not None and (not name or form or conversion or set(name) & set(".[]")):
+        if name is not None and (not name or form or conversion):
             raise ValueError(
                 "prompt has braces around something else than the bare name of a column; a brace that is meant as one "
                 "is written twice"

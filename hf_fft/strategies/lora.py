@@ -86,33 +86,64 @@ class Lora(Strategy):
 
 
 def linear_modules(model: nn.Module) -> list[str]:
-    """Return the names of the linear layers inside the layers of the backbone: what QLoRA adapts (arXiv:2305.14314)."""
+    """Return the names of the linear layers inside the layers of the backbone: what QLoRA adapts (arXiv:2305.14314).
+
+    Layers that were drawn anew are left out: they learn whole.
+    """
+    drawn = set(drawn_modules(model))
     inside = {
         name.rpartition(".")[0]
         for group in layer_groups(model)
         if group.name.rsplit(" ", 1)[0].endswith("layer")
         for name in group.parameters
-    }
+    } - drawn
     return [name for name, module in model.named_modules() if name in inside and isinstance(module, nn.Linear | Conv1D)]
 
 
 def head_modules(model: nn.Module) -> list[str]:
-    """Return the names of the modules that hold the head's parameters, none where the output is tied to the embeddings.
+    """Return the names of the modules that learn whole: those of the head, and those that loading drew anew.
+
+    Where the output is tied to the embeddings, what stands around it is pretrained unless loading says otherwise.
 
     Raises:
         StrategyError: if the head has a parameter outside any module of its own.
     """
-    if has_tied_output(model):
-        return []
     new = new_head(model)
+    if has_tied_output(model) or not new:
+        return drawn_modules(model)
     top = layer_groups(model)[-1]
-    if not new:
-        return []
     names = new | (set(top.parameters) if top.name == HEAD else set())
-    owners = list(dict.fromkeys(name.rpartition(".")[0] for name, _ in model.named_parameters() if name in names))
+    owners = _owners(model, names)
     if "" in owners:
         raise StrategyError(
             f'strategy "lora" saves the head module by module, and {type(model).__name__} keeps parameters of its head '
             'outside of any. Use strategy "full".'
         )
-    return owners
+    return list(dict.fromkeys([*owners, *drawn_modules(model)]))
+
+
+def drawn_modules(model: nn.Module) -> list[str]:
+    """Return the names of the modules whose parameters no checkpoint brought, those around tied weights left out.
+
+    Saving a module whole would part weights that are tied. Of what is left out there are biases alone, which are drawn
+    as zeros.
+    """
+    drawn = set(getattr(model, "newly_drawn", ()))
+    shared = {id(parameter) for parameter in _tied_parameters(model)}
+    return [
+        name
+        for name in _owners(model, drawn)
+        if name and not any(id(parameter) in shared for parameter in model.get_submodule(name).parameters())
+    ]
+
+
+def _owners(model: nn.Module, parameters: set[str]) -> list[str]:
+    return list(dict.fromkeys(name.rpartition(".")[0] for name, _ in model.named_parameters() if name in parameters))
+
+
+def _tied_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """Return the parameters that stand at more than one place of a model."""
+    places: dict[int, list[nn.Parameter]] = {}
+    for _, parameter in model.named_parameters(remove_duplicate=False):
+        places.setdefault(id(parameter), []).append(parameter)
+    return [several[0] for several in places.values() if len(several) > 1]

@@ -9,12 +9,14 @@ from transformers import PreTrainedTokenizerBase
 from hf_fft.recipe.task_records import GenerationRecipe
 
 
-def reference_counts(references: Sequence[Sequence[str]]) -> list[str]:
-    """Say how many references the rows have, where it is not one each."""
+def reference_counts(references: Sequence[Sequence[str]], rows_read: Sequence[int]) -> list[str]:
+    """Say how many references the rows have, where it is not one each, and of how many rows they were made."""
     counts = [len(several) for several in references]
     found = []
+    if sum(rows_read) > len(rows_read):
+        found.append(f"rows with the same prompt are one row: {len(rows_read):,} of {sum(rows_read):,}")
     if max(counts, default=0) > 1:
-        found.append(f"references: {sum(counts):,}, up to {max(counts)} a row; rows with the same prompt are one row")
+        found.append(f"references: {sum(counts):,}, up to {max(counts)} a row")
     if 0 in counts:
         found.append(f"rows with nothing to write: {counts.count(0):,}; the model learns to stop at once")
     return found

@@ -38,7 +38,11 @@ _MOVED_TO_THE_HUB = (
     "force_words_ids",
 )
 _ONLY_SAMPLING = ("temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
-_WHOLE_NUMBERS = ("max_new_tokens", "min_new_tokens", "min_length", "num_beams", "no_repeat_ngram_size", "top_k")
+_LEAST_WHOLE_NUMBERS = {"max_new_tokens": 1, "num_beams": 1} | dict.fromkeys(
+    ("min_new_tokens", "min_length", "no_repeat_ngram_size", "top_k"), 0
+)
+_ABOVE_ZERO = ("temperature", "repetition_penalty", "encoder_repetition_penalty", "top_p", "typical_p")
+_TRUE_OR_FALSE = ("do_sample", "use_cache", "remove_invalid_values", "renormalize_logits")
 
 
 def check_generation(asked: Mapping[str, Any]) -> None:
@@ -59,8 +63,7 @@ def check_generation(asked: Mapping[str, Any]) -> None:
                 f"task.generation.{name} cannot be set: transformers 5 fetches the code that it needs from the Hub. "
                 "Use num_beams, do_sample, temperature, top_p, no_repeat_ngram_size or the like."
             )
-        if name in _WHOLE_NUMBERS and (type(asked[name]) is not int or asked[name] < 0):
-            raise RecipeError(f"task.generation.{name} should be a whole number; it is {asked[name]!r}.")
+        _check_value(name, asked[name])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -68,6 +71,24 @@ def check_generation(asked: Mapping[str, Any]) -> None:
     except (ValueError, TypeError, AttributeError) as error:
         said = " ".join(str(error).split())
         raise RecipeError(f"task.generation {dict(asked)} cannot be used: {said}") from error
+
+
+def _check_value(name: str, value: Any) -> None:
+    """Refuse values that transformers would only stumble over when it writes, after training."""
+    least = _LEAST_WHOLE_NUMBERS.get(name)
+    if least is not None and (type(value) is not int or value < least):
+        wanted = f"a whole number of at least {least}"
+    elif name in _ABOVE_ZERO and (isinstance(value, bool) or not isinstance(value, int | float) or value <= 0):
+        wanted = "a number above 0"
+    elif name in _TRUE_OR_FALSE and not isinstance(value, bool):
+        wanted = "true or false"
+    elif name in ("length_penalty", "min_p") and (isinstance(value, bool) or not isinstance(value, int | float)):
+        wanted = "a number"
+    elif name == "early_stopping" and not (isinstance(value, bool) or value == "never"):
+        wanted = 'true, false or "never"'
+    else:
+        return
+    raise RecipeError(f"task.generation.{name} should be {wanted}; it is {value!r}.")
 
 
 def set_generation(

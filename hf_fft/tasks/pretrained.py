@@ -97,6 +97,8 @@ def load_pretrained(auto_model: Any, model: ModelRecipe | str, changes: Mapping[
     if is_gguf(recipe.name):
         loaded = without_quantization(loaded)
     _refuse_lost_weights(loaded, information["mismatched_keys"], recipe)
+    # A strategy that leaves pretrained weights alone must know which are none.
+    loaded.newly_drawn = tuple(sorted(information["missing_keys"]))
     # A cache folder would otherwise be written into the saved config as the model's origin.
     loaded.config._name_or_path = recipe.name
     return loaded

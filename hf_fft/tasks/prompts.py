@@ -5,6 +5,7 @@ A prompt is a text with columns in braces, `"summarize: {document}"`; a brace th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import Formatter
@@ -14,7 +15,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, List, Value
 
 from hf_fft.data import require_text
 from hf_fft.data.values import column_values, is_missing, refuse_rows, with_column
+from hf_fft.errors import DataError, RecipeError
 from hf_fft.recipe.task_records import columns_in
+
+# How many rows of the source a row was made of.
+ROWS_READ = "rows_read"
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,16 @@ class Prompt:
 
     @classmethod
     def of_column(cls, column: str) -> Prompt:
-        """Return the prompt that is a column's text and nothing else."""
+        """Return the prompt that is a column's text and nothing else.
+
+        Raises:
+            RecipeError: if the name cannot stand in braces.
+        """
+        if not column or set(column) & set("{}!:"):
+            raise RecipeError(
+                f'The column "{column}" cannot be named in a prompt, where braces, ! and : have a meaning. Rename it '
+                "in the data."
+            )
         return cls("{" + column + "}")
 
     @property
@@ -72,16 +86,26 @@ class Prompt:
 def merge_rows(rows: Dataset, prompt: Prompt, target: str) -> Dataset:
     """Make rows with the same prompt one row that has all their targets, a list of texts, in the order of the rows.
 
-    Other columns keep the value of the first of them.
+    Other columns keep the value of the first of them; a column `rows_read` says how many rows it was.
+
+    Raises:
+        DataError: if of rows with the same prompt some have something to write and others nothing.
     """
     filled = prompt.fill_all({column: column_values(rows, column) for column in prompt.columns})
     first: dict[str, int] = {}
     targets: dict[str, list[str]] = {}
+    counts: Counter[str] = Counter()
     for index, (one, references) in enumerate(zip(filled, column_values(rows, target), strict=True)):
-        first.setdefault(one.text, index)
+        place = first.setdefault(one.text, index)
+        if place != index and bool(references) != bool(targets[one.text]):
+            raise DataError(
+                f'Column "{target}": rows {place + 1} and {index + 1} (counted from 1) read alike, and one has '
+                "something to write where the other has nothing. Correct one of them, or remove it."
+            )
         targets.setdefault(one.text, []).extend(references)
-    chosen = rows.select(list(first.values()))
-    return with_column(chosen, target, list(targets.values()), List(Value("string")))
+        counts[one.text] += 1
+    chosen = with_column(rows.select(list(first.values())), target, list(targets.values()), List(Value("string")))
+    return with_column(chosen, ROWS_READ, [counts[text] for text in first], Value("int64"))
 
 
 def sources_as_text(splits: DatasetDict, prompt: Prompt) -> DatasetDict:

@@ -32,7 +32,7 @@ from hf_fft.tasks.generation_models import inputs_for
 from hf_fft.tasks.generation_settings import check_generation, set_generation
 from hf_fft.tasks.losses import IGNORED, logits_of
 from hf_fft.tasks.pretrained import as_model_recipe, load_pretrained, load_tokenizer
-from hf_fft.tasks.prompts import Prompt, merge_rows, sources_as_text, targets_as_lists
+from hf_fft.tasks.prompts import ROWS_READ, Prompt, merge_rows, sources_as_text, targets_as_lists
 from hf_fft.tasks.task import Task
 from hf_fft.tasks.warm_start import load_warm_started, start_token_id
 
@@ -286,7 +286,8 @@ class TextGeneration(Task):
         if self.target_column not in rows.column_names:
             return found
         references = list(rows[self.target_column])
-        found += reference_counts(references) + cut_targets(items["target_tokens"], self.recipe)
+        rows_read = list(rows[ROWS_READ]) if ROWS_READ in rows.column_names else [1] * len(rows)
+        found += reference_counts(references, rows_read) + cut_targets(items["target_tokens"], self.recipe)
         return found + (lost_capitals(references, self.tokenizer) if scored and "bleu" in self.metrics else [])
 
     def _encode(

@@ -78,6 +78,8 @@ def load_warm_started(model: ModelRecipe, tokenizer: PreTrainedTokenizerBase) ->
         encoder.config, decoder.config, vocab_size=decoder.config.vocab_size, **tokens
     )
     config._name_or_path = model.name
-    both = EncoderDecoderModel(encoder=encoder, decoder=decoder, config=config)
+    both: Any = EncoderDecoderModel(encoder=encoder, decoder=decoder, config=config)
     both.generation_config = GenerationConfig(**tokens)
+    halves: dict[str, Any] = {"encoder": encoder, "decoder": decoder}
+    both.newly_drawn = tuple(f"{half}.{name}" for half, part in halves.items() for name in part.newly_drawn)
     return both

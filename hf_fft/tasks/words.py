@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from tokenizers import pre_tokenizers
 from transformers import PreTrainedTokenizerBase
@@ -46,8 +46,12 @@ def read_words(tokenizer: PreTrainedTokenizerBase) -> None:
             f"which word; {type(tokenizer).__name__} is not one. Choose another model, or set model.tokenizer."
         )
     backend = tokenizer.backend_tokenizer
-    if isinstance(backend.pre_tokenizer, pre_tokenizers.ByteLevel) and not backend.pre_tokenizer.add_prefix_space:
-        backend.pre_tokenizer.add_prefix_space = True
+    whole = backend.pre_tokenizer
+    parts: list[Any] = list(cast(Any, whole)) if isinstance(whole, pre_tokenizers.Sequence) else [whole]
+    byte_level = [part for part in parts if isinstance(part, pre_tokenizers.ByteLevel) and not part.add_prefix_space]
+    if byte_level:
+        for part in byte_level:
+            part.add_prefix_space = True
         # RobertaTokenizer and its like build their pre-tokenizer anew from this (transformers 5.23).
         tokenizer.add_prefix_space = True
         tokenizer.init_kwargs["add_prefix_space"] = True

@@ -75,6 +75,8 @@ def probe_arguments(args: TrainingArguments, probe: Probe, folder: Path, *, vali
     changed.learning_rate = probe.learning_rate
     changed.num_train_epochs = probe.epochs
     changed.max_steps = -1
+    if changed.warmup_steps >= 1:  # steps, meant for the second part; a share holds for both
+        changed.warmup_steps = 0
     changed.report_to = []
     once_an_epoch: Any = "epoch" if validates and _keeps_best(args) else "no"
     changed.eval_strategy = changed.save_strategy = once_an_epoch

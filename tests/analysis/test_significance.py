@@ -86,6 +86,13 @@ def test_the_same_seed_of_the_draws_gives_the_same_interval():
     assert paired_bootstrap(*pair, draws=500) == paired_bootstrap(*pair, draws=500)
 
 
+@pytest.mark.parametrize("clusters", [None, ["a", "a", "a"], ["a", "a", "b"]])
+def test_three_rows_or_fewer_clusters_of_one_sign_decide_nothing(clusters):
+    difference = paired_bootstrap([mean_of([1, 1, 1])], [mean_of([0, 0, 0])], clusters=clusters)
+    different = 3 if clusters is None else len(set(clusters))
+    assert difference.p_value == pytest.approx(min(1.0, 2 * 0.5**different))
+
+
 def test_other_rows_are_a_mistake_of_the_caller():
     with pytest.raises(AssertionError, match="the same rows"):
         paired_bootstrap([mean_of([1, 0])], [mean_of([1, 0, 1])])

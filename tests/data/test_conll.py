@@ -37,6 +37,7 @@ def read(folder, content, name="train.conll", **values):
         "-DOCSTART- -X- O O\n\n" + TWO + "\n-DOCSTART-\n",
         TWO.replace("\n\n", "\n-DOCSTART- O\n"),
         "# id = 1\n# text: Ada left\n" + TWO.replace("\n\n", "\n\n# id = 2\n"),
+        "# sent_id = 1\n" + TWO.replace(" ", " x y "),
         "\ufeff" + TWO,
     ],
 )

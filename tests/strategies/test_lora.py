@@ -17,10 +17,11 @@ from transformers import (
 )
 
 from hf_fft.errors import StrategyError
-from hf_fft.pipeline import fine_tune
+from hf_fft.pipeline import fine_tune, prepare, trainer_for, unwrap
 from hf_fft.recipe import LoraRecipe, recipe_from
 from hf_fft.strategies import Lora
-from hf_fft.strategies.lora import head_modules
+from hf_fft.strategies.lora import head_modules, linear_modules
+from hf_fft.tasks import MaskedLanguageModeling, TextGeneration
 from hf_fft.training import FullFinetuningTrainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -64,6 +65,46 @@ def test_an_unknown_target_is_answered_with_the_layers_that_there_are(tmp_path):
         trainer_of(classifier("Bert"), tmp_path, LoraRecipe(target_modules=("qurey",)))
     adapted = Lora(LoraRecipe(target_modules=("query",), rank=2)).prepare(classifier("Bert"))
     assert sum("lora_A" in name for name, _ in adapted.named_parameters()) == 2
+
+
+def test_the_head_that_no_checkpoint_brought_learns_though_the_output_is_tied(tiny_bert):
+    model = MaskedLanguageModeling().load_model(tiny_bert)
+    assert head_modules(model) == ["cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm"]
+    adapted = Lora().prepare(model)
+    names = {name for name, value in adapted.named_parameters() if value.requires_grad and "lora_" not in name}
+    assert len(names) == 4
+    tied = adapted.base_model.model
+    assert tied.cls.predictions.decoder.weight is tied.bert.embeddings.word_embeddings.weight
+
+
+def test_the_cross_attention_that_no_checkpoint_brought_learns_whole(tiny_bert):
+    task = TextGeneration(architecture="warm_started", max_length=32, max_target_length=8).for_model(tiny_bert)
+    model = task.load_model(tiny_bert)
+    whole = head_modules(model)
+    assert sum(".crossattention." in name for name in whole) == 2 * 5
+    assert not set(whole) & set(linear_modules(model))
+    adapted = Lora().prepare(model)
+    learning = [name for name, value in adapted.named_parameters() if value.requires_grad]
+    assert any("crossattention.self.query.modules_to_save" in name for name in learning)
+    assert not any("crossattention" in name and "lora_" in name for name in learning)
+
+
+def test_the_merged_model_is_scored_in_the_precision_of_the_run(tiny_bert, review_folder, tmp_path):
+    values = {
+        "task": {"name": "text_classification", "max_length": 32},
+        "model": tiny_bert,
+        "data": {"path": str(review_folder)},
+        "strategy": "lora",
+        "training": {"max_steps": 1, "bf16": True, "use_cpu": True, "disable_tqdm": True},
+    }
+    prepared = prepare(recipe_from(values))
+    trainer = trainer_for(prepared, tmp_path / "checkpoints")
+    trainer.train()
+    unwrap(trainer, prepared.strategy, tmp_path)
+    seen = []
+    trainer.model.classifier.register_forward_hook(lambda *_: seen.append(torch.is_autocast_enabled("cpu")))
+    trainer.predict(prepared.encoded.test)
+    assert seen and all(seen)
 
 
 @pytest.fixture(scope="module")

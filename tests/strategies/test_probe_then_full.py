@@ -16,6 +16,7 @@ from hf_fft.errors import StrategyError
 from hf_fft.recipe import FeatureBasedRecipe, ProbeThenFullRecipe, recipe_from
 from hf_fft.strategies import FeatureBased, ProbeThenFull, layer_groups
 from hf_fft.training import CostMeter, FullFinetuningTrainer
+from hf_fft.training.probe import probe_arguments
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SCRIPT = Path(__file__).with_name("probe_on_two_processes.py")
@@ -92,6 +93,13 @@ def test_the_probe_ends_when_validation_stops_improving_and_its_best_head_goes_o
     trainer.train()
     evaluations = [line["epoch"] for line in trainer.state.log_history if "eval_made_up" in line]
     assert evaluations == [-2.0, -1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(("asked", "expected"), [(500, 0), (0.1, 0.1)])
+def test_warm_up_counted_in_steps_is_meant_for_the_second_part(asked, expected, tmp_path):
+    trainer = trainer_of(model(), tmp_path, ProbeThenFull(RECIPE), warmup_steps=asked)
+    arguments = probe_arguments(trainer.args, trainer.strategy.probe, tmp_path, validates=False)
+    assert arguments.warmup_steps == expected and trainer.args.warmup_steps == asked
 
 
 @pytest.mark.parametrize("stopped_at", [1, 3])

@@ -125,3 +125,12 @@ def test_a_run_keeps_the_questions_ids_and_its_card_reproduces_the_answers(tiny_
     snippet = usage_of(task).snippet(task, str(tmp_path / "run" / "model"))
     assert answers_of_the_snippet(snippet, [line["inputs"] for line in lines]) == [line["guess"] for line in lines]
     assert any(line["guess"] for line in lines)
+
+
+def test_a_question_with_an_answer_and_without_one_is_refused():
+    rows = [
+        {"id": str(place), "question": "q", "context": "the film", "answers": {"text": texts, "answer_start": starts}}
+        for place, (texts, starts) in enumerate([(["film"], [4]), ([], [])])
+    ]
+    with pytest.raises(DataError, match=r"rows 1 and 2 .* read alike"):
+        GenerativeQuestionAnswering().type_columns(DatasetDict({"train": Dataset.from_list(rows)}))

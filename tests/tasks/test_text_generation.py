@@ -65,9 +65,17 @@ def test_rows_that_read_alike_become_one_row_with_all_references():
     ]
     merged = typed(TextGeneration(), test=rows)["test"]
     assert merged.to_list() == [
-        {"source": "a", "target": ["x", "z"], "id": 1},
-        {"source": "b", "target": ["y"], "id": 2},
+        {"source": "a", "target": ["x", "z"], "id": 1, "rows_read": 2},
+        {"source": "b", "target": ["y"], "id": 2, "rows_read": 1},
     ]
+
+
+def test_a_column_may_have_a_dot_in_its_name_and_no_brace():
+    rows = [{"text.en": "a film", "target": "ein Film"}]
+    task = TextGeneration(source_column="text.en")
+    assert task.prompt.fill(typed(task, train=rows)["train"][0]).text == "a film"
+    with pytest.raises(RecipeError, match="cannot be named in a prompt"):
+        TextGeneration(source_column="a:b").text_columns()
 
 
 def test_a_hold_out_never_parts_the_references_of_an_input(tmp_path):
@@ -94,7 +102,7 @@ def test_a_prompt_takes_several_columns_lists_of_sentences_and_numbers():
         ("summarize this", "names no column"),
         ("a {}", "something else than the bare name"),
         ("a {b:>3}", "something else than the bare name"),
-        ("a {b.c}", "something else than the bare name"),
+        ("a {b:c}", "something else than the bare name"),
         ("a {other}", "does not use source_column"),
     ],
 )
@@ -334,7 +342,12 @@ def test_minus_100_is_replaced_before_decoding(folders, tokenizer):
         ({"max_length": 40}, "set max_new_tokens"),
         ({"num_return_sequences": 3}, "a row has one guess"),
         ({"num_beam_groups": 2, "num_beams": 4}, "fetches the code"),
-        ({"num_beams": "4"}, "should be a whole number; it is '4'"),
+        ({"num_beams": "4"}, "should be a whole number of at least 1; it is '4'"),
+        ({"num_beams": 0}, "at least 1; it is 0"),
+        ({"repetition_penalty": "1.2"}, "should be a number above 0; it is '1.2'"),
+        ({"do_sample": True, "temperature": -1}, "should be a number above 0; it is -1"),
+        ({"do_sample": "yes"}, "should be true or false"),
+        ({"num_beams": 2, "early_stopping": "often"}, 'true, false or "never"'),
         ({"temperature": 0.5}, "do_sample"),
     ],
 )
@@ -401,7 +414,7 @@ def test_a_tokenizer_without_capitals_is_reported_where_references_have_them(fol
 
     from tokenizers import normalizers
 
-    rows = rows_of(("the film", ["Good", "good"]), ("a plot", ["bad"]))
+    rows = rows_of(("the film", ["Good", "good"]), ("a plot", ["bad"])).add_column("rows_read", [2, 1])
     lower = deepcopy(tokenizer)
     lower.backend_tokenizer.normalizer = normalizers.Lowercase()
     for own, expected in ((tokenizer, False), (lower, True)):
@@ -409,4 +422,5 @@ def test_a_tokenizer_without_capitals_is_reported_where_references_have_them(fol
         encoded = Splits(task.preprocess(rows, own), None, task.preprocess(rows, own, split="test"))
         lines = task.report(Splits(rows, None, rows), encoded).lines()
         assert any("capital letters: 1; the tokenizer has none" in line for line in lines) == expected
-        assert any("references: 3, up to 2 a row; rows with the same prompt are one row" in line for line in lines)
+        assert any("references: 3, up to 2 a row" in line for line in lines)
+        assert any("rows with the same prompt are one row: 2 of 3" in line for line in lines)

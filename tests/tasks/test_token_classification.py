@@ -157,10 +157,13 @@ def byte_level(kind):
     if kind == "roberta":
         return roberta
     names = {"unk_token": "<unk>", "pad_token": "<pad>"}
+    if kind == "in a sequence":
+        parts = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        roberta.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
     return PreTrainedTokenizerFast(tokenizer_object=roberta.backend_tokenizer, model_max_length=64, **names)
 
 
-@pytest.mark.parametrize("kind", ["roberta", "generic"])
+@pytest.mark.parametrize("kind", ["roberta", "generic", "in a sequence"])
 def test_byte_level_tokenizers_read_words_as_in_running_text_and_are_saved_that_way(kind, tmp_path):
     tokenizer, rows = byte_level(kind), dataset("as/0|ant/1|.a/0")
     plain = tokenizer(" as ant .a")["input_ids"]
