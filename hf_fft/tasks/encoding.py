@@ -8,6 +8,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import PreTrainedTokenizerBase
 
+from hf_fft.data import Splits
 from hf_fft.errors import RecipeError
 
 
@@ -60,6 +61,11 @@ def encode_windows(
         lengths[index] += len(ids) - special - (overlap if index in seen else 0)
         seen.add(index)
     return {**encoded, "source": source, "text_tokens": [lengths[index] for index in source]}
+
+
+def length_of_each_row(encoded: Splits, column: str) -> dict[str, list[int]]:
+    """Return the lengths that the items of each split carry, once a row: an item is a row, or one of its windows."""
+    return {name: list(dict(zip(items["row"], items[column], strict=True)).values()) for name, items in encoded.items()}
 
 
 def weigh_windows(encoded: Dataset) -> Dataset:

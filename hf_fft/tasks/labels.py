@@ -28,6 +28,11 @@ def name_labels(rows: Dataset, column: str) -> list[str]:
     return list(feature.names)
 
 
+def names_in_config(labels: Sequence[str]) -> dict[str, Any]:
+    """Return the fields of a model's config that hold the label names, in both directions."""
+    return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}
+
+
 def multi_hot(labels: Sequence[Sequence[int]], count: int) -> np.ndarray:
     """Return lists of label numbers as an array of 0.0 and 1.0, shape (rows, labels)."""
     vectors = np.zeros((len(labels), count))

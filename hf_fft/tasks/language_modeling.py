@@ -20,7 +20,6 @@ from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBas
 
 from hf_fft.data import DataReport, Splits, data_report, require_text
 from hf_fft.data.values import column_values
-from hf_fft.data.wording import did_you_mean
 from hf_fft.errors import DataError, RecipeError
 from hf_fft.metrics import greater_is_better, language_modeling_scores
 from hf_fft.recipe import CausalLanguageModelingRecipe, MaskedLanguageModelingRecipe, ModelRecipe
@@ -94,7 +93,7 @@ class LanguageModeling(Task):
         Raises:
             RecipeError: if the recipe's primary metric does not exist.
         """
-        self._check_primary_metric()
+        self.refuse_unknown_metric(self.metric_names)
         length = min(self.recipe.max_length, tokenizer.model_max_length)
         fitted = type(self)(self.recipe.model_copy(update={"max_length": length}))  # type: ignore[call-arg]
         fitted.special_tokens = self.frame(tokenizer).tokens_a_text()
@@ -244,14 +243,6 @@ class LanguageModeling(Task):
             return [*findings, f"joined and cut into {_counted(len(encoded), 'block')} of up to {longest} tokens"]
         cut = int((np.asarray(encoded["text_tokens"]) > longest).sum())
         return findings + ([f"{_counted(cut, 'text')} cut after {longest} tokens; the rest is not read"] if cut else [])
-
-    def _check_primary_metric(self) -> None:
-        name = self.primary_metric.name
-        if name not in self.metric_names:
-            meant = did_you_mean(name, self.metric_names) or "."
-            raise RecipeError(
-                f'task.primary_metric: "{name}" is not a metric here{meant} There are {", ".join(self.metric_names)}.'
-            )
 
 
 def _row_scores(count: int, loss: float, right: float) -> dict[str, float]:

@@ -29,6 +29,7 @@ from hf_fft.result import Metric, Prediction
 from hf_fft.tasks import losses, spans
 from hf_fft.tasks.answer_findings import answer_counts, findings
 from hf_fft.tasks.context_windows import ContextParts, encode_questions, refuse_crowded
+from hf_fft.tasks.encoding import length_of_each_row
 from hf_fft.tasks.pretrained import load_pretrained
 from hf_fft.tasks.span_training import SpanCollator, answer_characters, span_losses, window_label
 from hf_fft.tasks.task import Task
@@ -89,8 +90,7 @@ class QuestionAnswering(Task):
                 f"question_answering needs a tokenizer of the tokenizers library, which knows the characters behind "
                 f"each token; {type(tokenizer).__name__} is not one. Choose a model that has one."
             )
-        if self.primary_metric.name not in METRICS:
-            raise RecipeError(f'task.primary_metric: "{self.primary_metric.name}" cannot be it; use f1 or exact_match.')
+        self.refuse_unknown_metric(METRICS)
         max_length = min(self.recipe.max_length, tokenizer.model_max_length)
         filled: dict[str, Any] = {
             "max_length": max_length,
@@ -204,10 +204,7 @@ class QuestionAnswering(Task):
             label_counts={
                 name: answer_counts(column_values(rows, self.recipe.answers_column)) for name, rows in splits.items()
             },
-            token_lengths={
-                name: list(dict(zip(items["row"], items["text_tokens"], strict=True)).values())
-                for name, items in encoded.items()
-            },
+            token_lengths=length_of_each_row(encoded, "text_tokens"),
             max_length=self.recipe.max_length,
             findings={
                 name: findings(self.recipe, rows, getattr(encoded, name), self._names(rows))

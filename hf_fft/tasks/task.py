@@ -8,7 +8,7 @@ with a plain `transformers.Trainer`: `compute_loss_func=task.loss`, `data_collat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
 from datasets import Dataset, DatasetDict
@@ -16,6 +16,8 @@ from torch import Tensor
 from transformers import EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
 
 from hf_fft.data import DataReport, Splits
+from hf_fft.data.wording import did_you_mean, listed
+from hf_fft.errors import RecipeError
 from hf_fft.recipe import ModelRecipe, TaskRecipe
 from hf_fft.result import Metric, Prediction
 
@@ -118,6 +120,18 @@ class Task(ABC):
     @abstractmethod
     def report(self, splits: Splits, encoded: Splits) -> DataReport:
         """Describe the data as this task sees them."""
+
+    def refuse_unknown_metric(self, known: Iterable[str]) -> None:
+        """Check that the primary metric is one that this task scores; those of single labels are not told.
+
+        Raises:
+            RecipeError: with what may have been meant.
+        """
+        name, names = self.primary_metric.name, list(known)
+        if name not in names:
+            meant = did_you_mean(name, names) or "."
+            told = listed([one for one in names if "/" not in one], limit=30)
+            raise RecipeError(f'task.primary_metric: "{name}" is not a metric here{meant} There are {told}.')
 
     def compute_metrics(self, rows: Dataset, encoded: Dataset) -> Callable[[EvalPrediction], dict[str, float]]:
         """Return Trainer's `compute_metrics` for validation: `score(postprocess(...))`, so no two tables disagree."""

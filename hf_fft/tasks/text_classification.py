@@ -23,14 +23,12 @@ from transformers import (
 )
 
 from hf_fft.data import DataReport, Splits, data_report, label_counts, require_text
-from hf_fft.data.wording import did_you_mean
-from hf_fft.errors import RecipeError
 from hf_fft.metrics import greater_is_better, hub_metric
 from hf_fft.recipe import ModelRecipe, TextClassificationRecipe
 from hf_fft.result import Metric, Prediction
 from hf_fft.tasks import losses
-from hf_fft.tasks.encoding import encode_cut, encode_windows, mean_by_row, weigh_windows
-from hf_fft.tasks.labels import class_weights, name_labels
+from hf_fft.tasks.encoding import encode_cut, encode_windows, length_of_each_row, mean_by_row, weigh_windows
+from hf_fft.tasks.labels import class_weights, name_labels, names_in_config
 from hf_fft.tasks.pretrained import as_model_recipe, load_config, load_pretrained, refuse_other_label_order
 from hf_fft.tasks.problem_types import PROBLEM_TYPES
 from hf_fft.tasks.task import Task
@@ -89,7 +87,7 @@ class TextClassification(Task):
         if self.recipe.class_weights is not None:
             filled["class_weights"] = class_weights(splits.train, self.label_column, self.recipe.class_weights)
         fitted = TextClassification(self.recipe.model_copy(update=filled))
-        fitted._check_primary_metric(fitted._metrics(fitted.problem.examples(), fitted.problem.examples()))
+        fitted.refuse_unknown_metric(fitted._metrics(fitted.problem.examples(), fitted.problem.examples()))
         return fitted
 
     def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
@@ -100,9 +98,7 @@ class TextClassification(Task):
             return load_pretrained(self.auto_model, recipe, {**changes, "num_labels": 1})
         labels = list(self.problem.labels)
         refuse_other_label_order(load_config(recipe), labels, recipe.name)
-        changes["id2label"] = dict(enumerate(labels))
-        changes["label2id"] = {label: index for index, label in enumerate(labels)}
-        return load_pretrained(self.auto_model, recipe, changes)
+        return load_pretrained(self.auto_model, recipe, {**changes, **names_in_config(labels)})
 
     def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, split: str = "train") -> Dataset:
         """Encode texts and labels.
@@ -171,14 +167,13 @@ class TextClassification(Task):
 
     def report(self, splits: Splits, encoded: Splits) -> DataReport:
         """Describe label counts, token lengths, duplicates and rows that two splits share."""
-        lengths = {name: dict(zip(items["row"], items["text_tokens"], strict=True)) for name, items in encoded.items()}
         return data_report(
             splits,
             text_columns=self.text_columns(),
             label_counts={name: label_counts(rows, self.label_column) for name, rows in splits.items()}
             if self.problem.has_labels
             else {},
-            token_lengths={name: list(by_row.values()) for name, by_row in lengths.items()},
+            token_lengths=length_of_each_row(encoded, "text_tokens"),
             max_length=self.recipe.max_length,
         )
 
@@ -187,13 +182,6 @@ class TextClassification(Task):
         for name in self.recipe.hub_metrics:
             scores |= hub_metric(name)(predictions=guess, references=gold)
         return scores
-
-    def _check_primary_metric(self, scores: Mapping[str, float]) -> None:
-        name = self.primary_metric.name
-        if name not in scores:
-            meant = did_you_mean(name, scores) or "."
-            known = ", ".join(known for known in scores if "/" not in known)
-            raise RecipeError(f'task.primary_metric: "{name}" is not a metric here{meant} There are {known}.')
 
     @property
     def _windows(self) -> bool:

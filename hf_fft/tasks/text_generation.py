@@ -19,12 +19,12 @@ from torch.nn import functional
 from transformers import DataCollatorForSeq2Seq, EvalPrediction, PreTrainedModel, PreTrainedTokenizerBase
 
 from hf_fft.data import DataReport, Splits, data_report
-from hf_fft.data.wording import did_you_mean, listed
 from hf_fft.errors import RecipeError
 from hf_fft.metrics.generation import GENERATION_METRICS, generation_scores
 from hf_fft.recipe import ModelRecipe
 from hf_fft.recipe.task_records import GenerativeQuestionAnsweringRecipe, TextGenerationRecipe
 from hf_fft.result import Metric, Prediction
+from hf_fft.tasks.encoding import length_of_each_row
 from hf_fft.tasks.generation_findings import cut_prompts, cut_targets, lost_capitals, reference_counts
 from hf_fft.tasks.generation_inputs import EncoderDecoderInputs, GenerationInputs, end_token_id
 from hf_fft.tasks.generation_lengths import check_lengths, longest_prompt, longest_text, possible_lengths
@@ -173,7 +173,7 @@ class TextGeneration(Task):
         tokenizer.model_input_names = ["input_ids", "attention_mask"]
         fitted = type(self)(self.recipe.model_copy(update=filled), inputs=inputs, tokenizer=tokenizer)
         check_lengths(fitted.recipe, inputs)
-        fitted._check_primary_metric()
+        fitted.refuse_unknown_metric(self.metrics)
         return fitted
 
     def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
@@ -267,8 +267,7 @@ class TextGeneration(Task):
 
     def report(self, splits: Splits, encoded: Splits) -> DataReport:
         """Describe prompt lengths, references, duplicates, what was cut, and rows that two splits share."""
-        by_row = {name: dict(zip(items["row"], items["prompt_tokens"], strict=True)) for name, items in encoded.items()}
-        lengths = {name: list(tokens.values()) for name, tokens in by_row.items()}
+        lengths = length_of_each_row(encoded, "prompt_tokens")
         return data_report(
             splits,
             text_columns=self.text_columns(),
@@ -328,11 +327,3 @@ class TextGeneration(Task):
         """Turn token ids into texts; -100, with which batches are joined, never reaches the tokenizer."""
         ids = np.where(written < 0, self.tokenizer.pad_token_id, written)
         return [str(text).strip() for text in self.tokenizer.batch_decode(ids, skip_special_tokens=True)]
-
-    def _check_primary_metric(self) -> None:
-        name = self.primary_metric.name
-        if name not in self.metrics:
-            meant = did_you_mean(name, self.metrics) or "."
-            raise RecipeError(
-                f'task.primary_metric: "{name}" is not a metric here{meant} There are {listed(self.metrics)}.'
-            )

@@ -37,13 +37,13 @@ from hf_fft.data import (
     tag_lists,
 )
 from hf_fft.data.values import column_values
-from hf_fft.data.wording import did_you_mean, listed
-from hf_fft.errors import RecipeError
+from hf_fft.data.wording import listed
 from hf_fft.metrics import entity_scores, greater_is_better, tag_scores
 from hf_fft.recipe import ModelRecipe, TokenClassificationRecipe
 from hf_fft.result import Metric, Prediction
 from hf_fft.tasks import losses
-from hf_fft.tasks.labels import name_labels
+from hf_fft.tasks.encoding import length_of_each_row
+from hf_fft.tasks.labels import name_labels, names_in_config
 from hf_fft.tasks.pretrained import as_model_recipe, load_config, load_pretrained, refuse_other_label_order
 from hf_fft.tasks.task import Task
 from hf_fft.tasks.windows import NO_WORD, first_tokens
@@ -113,18 +113,15 @@ class TokenClassification(Task):
             "labels": tuple(name_labels(splits.train, self.recipe.tags_column)),
         }
         fitted = TokenClassification(self.recipe.model_copy(update=filled))
-        fitted._check_primary_metric()
+        example = [Prediction(split="", row=0, inputs={}, gold=[fitted.labels[0]], guess=[fitted.labels[0]])]
+        fitted.refuse_unknown_metric(fitted.score(example))
         return fitted
 
     def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
         """Load the model with a head for these labels, their names in the config."""
         recipe, labels = as_model_recipe(model), list(self.labels)
         refuse_other_label_order(load_config(recipe), labels, recipe.name)
-        changes = {
-            "id2label": dict(enumerate(labels)),
-            "label2id": {label: index for index, label in enumerate(labels)},
-        }
-        return load_pretrained(self.auto_model, recipe, changes)
+        return load_pretrained(self.auto_model, recipe, names_in_config(labels))
 
     def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, split: str = "train") -> Dataset:
         """Encode words and tags.
@@ -195,13 +192,12 @@ class TokenClassification(Task):
 
     def report(self, splits: Splits, encoded: Splits) -> DataReport:
         """Describe entities by type, token lengths before cutting, duplicates, shared rows, and words that are lost."""
-        lengths = {name: dict(zip(items["row"], items["text_tokens"], strict=True)) for name, items in encoded.items()}
         counts = {name: count_types(self._golds(rows), spells=self.spells_entities) for name, rows in splits.items()}
         return data_report(
             splits,
             text_columns=self.text_columns(),
             label_counts=counts,
-            token_lengths={name: list(by_row.values()) for name, by_row in lengths.items()},
+            token_lengths=length_of_each_row(encoded, "text_tokens"),
             max_length=self.recipe.max_length,
             findings={
                 name: [*self._lost_words(rows, getattr(encoded, name)), *_unseen(counts, name)]
@@ -223,13 +219,6 @@ class TokenClassification(Task):
             return [None] * len(rows)
         names = name_labels(rows, column)
         return [[names[tag] for tag in tags] for tags in column_values(rows, column)]
-
-    def _check_primary_metric(self) -> None:
-        name, example = self.primary_metric.name, [[str(self.labels[0])]]
-        scores = self.score([Prediction(split="", row=0, inputs={}, gold=one, guess=one) for one in example])
-        if name not in scores:
-            meant = did_you_mean(name, scores) or "."
-            raise RecipeError(f'task.primary_metric: "{name}" is not a metric here{meant} There are {listed(scores)}.')
 
     def _lost_words(self, rows: Dataset, encoded: Dataset) -> list[str]:
         """Say how many words have no token, and how many sentences no word."""

@@ -213,7 +213,7 @@ def test_an_id_must_name_one_question_unless_there_are_none(tmp_path):
 
 def test_a_metric_or_a_tokenizer_that_cannot_serve_is_refused(tmp_path):
     rows = typed(QuestionAnswering(), tmp_path, row("a", "the film", "film"))
-    with pytest.raises(RecipeError, match=r'"bleu" cannot be it; use f1 or exact_match'):
+    with pytest.raises(RecipeError, match=r'"bleu" is not a metric here. There are f1, exact_match'):
         QuestionAnswering(primary_metric="bleu").fitted(Splits(rows), make_tokenizer())
     with pytest.raises(RecipeError, match="ByT5Tokenizer is not one"):
         QuestionAnswering().fitted(Splits(rows), ByT5Tokenizer())
