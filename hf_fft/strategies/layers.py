@@ -100,8 +100,18 @@ def _group_names(blocks: dict[str, str]) -> dict[str, str]:
     lists = list(first.values())
     stems = {path: f"{path.split('.')[-2]} " if len(lists) > 1 and "." in path else "" for path in lists}
     if len(set(stems.values())) < len(lists):
+        stems = {path: f"{part} " for path, part in _first_difference(lists).items()}
+    if len(set(stems.values())) < len(lists):
         stems = {path: f"{path} " for path in lists} if len(lists) > 1 else stems
     return {block: f"{stems[stack[owner]]}layer {block.rsplit('.', 1)[1]}" for block, owner in blocks.items()}
+
+
+def _first_difference(paths: list[str]) -> dict[str, str]:
+    """Map each path to its part at the first place where the paths are not all the same."""
+    parts = {path: path.split(".") for path in paths}
+    columns = zip(*parts.values(), strict=False)
+    place = next((index for index, column in enumerate(columns) if len(set(column)) > 1), 0)
+    return {path: some[place] for path, some in parts.items()}
 
 
 def _place_outside(model: nn.Module, parameter: str, blocks: dict[str, str], here: str) -> str:
