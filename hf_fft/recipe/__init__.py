@@ -4,6 +4,7 @@ from hf_fft.recipe.override import with_values
 from hf_fft.recipe.read import load_recipe, recipe_from, recipe_name, shipped_recipes
 from hf_fft.recipe.records import (
     DEFAULT_LEARNING_RATES,
+    AutoSpeedRecipe,
     DataRecipe,
     EarlyStoppingRecipe,
     FeatureBasedRecipe,
@@ -11,8 +12,10 @@ from hf_fft.recipe.records import (
     GradualUnfreezingRecipe,
     LoraRecipe,
     ModelRecipe,
+    PlainSpeedRecipe,
     ProbeThenFullRecipe,
     Recipe,
+    SpeedRecipe,
     StrategyRecipe,
 )
 from hf_fft.recipe.task_records import (
@@ -30,6 +33,7 @@ from hf_fft.recipe.training_names import TrainingRecipe
 
 __all__ = [
     "DEFAULT_LEARNING_RATES",
+    "AutoSpeedRecipe",
     "CausalLanguageModelingRecipe",
     "DataRecipe",
     "EarlyStoppingRecipe",
@@ -41,9 +45,11 @@ __all__ = [
     "LoraRecipe",
     "MaskedLanguageModelingRecipe",
     "ModelRecipe",
+    "PlainSpeedRecipe",
     "ProbeThenFullRecipe",
     "QuestionAnsweringRecipe",
     "Recipe",
+    "SpeedRecipe",
     "StrategyRecipe",
     "TaskRecipe",
     "TextClassificationRecipe",

@@ -163,6 +163,26 @@ class DataRecipe(Record):
         return self
 
 
+class AutoSpeedRecipe(Record):
+    """Choose for this machine, model and data what makes a run fast; what the recipe says elsewhere wins."""
+
+    name: Literal["auto"] = "auto"
+    max_tokens_per_batch: int | None = Field(
+        None, ge=1, description="Count batches in tokens, padding included, instead of rows; the loss stays exact."
+    )
+    frozen_prefix: bool = Field(True, description="Compute what frozen layers give once a row, and keep it.")
+    max_cache_gib: float = Field(8.0, gt=0, description="Room on disk for what frozen layers gave, all runs together.")
+
+
+class PlainSpeedRecipe(Record):
+    """Choose nothing: plain Trainer with the recipe's arguments."""
+
+    name: Literal["off"] = "off"
+
+
+SpeedRecipe: TypeAlias = Annotated[AutoSpeedRecipe | PlainSpeedRecipe, Field(discriminator="name")]
+
+
 class EarlyStoppingRecipe(Record):
     """Stop when the primary metric on validation stops improving."""
 
@@ -171,7 +191,7 @@ class EarlyStoppingRecipe(Record):
 
 
 # The sections for which a bare name may stand.
-NAMED_SECTIONS = ("task", "model", "strategy")
+NAMED_SECTIONS = ("task", "model", "strategy", "speed")
 
 
 def expand_names(values: Any) -> Any:
@@ -192,6 +212,7 @@ class Recipe(Record):
     strategy: StrategyRecipe = Field(FullRecipe(), description="Which weights learn, how fast, and when.")
     training: TrainingRecipe = Field(TrainingRecipe(), description="Fields of transformers.TrainingArguments.")
     early_stopping: EarlyStoppingRecipe | None = Field(None, description="When to stop before the last epoch.")
+    speed: SpeedRecipe = Field(AutoSpeedRecipe(), description="What may be chosen to make the run fast.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, dropout and the order of rows.")
     output_dir: str | None = Field(
         None, min_length=1, description="Run folder; the command line has one of its own if absent."

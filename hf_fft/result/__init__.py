@@ -9,6 +9,7 @@ from hf_fft.result.records import (
     Metric,
     Prediction,
     Result,
+    SpeedPlan,
     TrainingPoint,
 )
 from hf_fft.result.store import (
@@ -35,6 +36,7 @@ __all__ = [
     "Metric",
     "Prediction",
     "Result",
+    "SpeedPlan",
     "TrainingPoint",
     "as_json",
     "begin_run",

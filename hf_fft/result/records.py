@@ -102,6 +102,23 @@ class Environment(Record):
     processes: int = 1
 
 
+class SpeedPlan(Record):
+    """What a run does to be fast, chosen before it began; the defaults are plain Trainer.
+
+    Nothing in it changes what is computed beyond the stated precision.
+    """
+
+    bf16: bool = Field(False, description="Matrix products in bfloat16 by autocast, over float32 weights.")
+    batches_by_length: bool = Field(False, description="Rows of like length in a batch; by seed and epoch.")
+    max_tokens_per_batch: int | None = Field(None, description="Batches of so many tokens instead of so many rows.")
+    attention: str | None = Field(None, description="The attention implementation; None for the model's own choice.")
+    cheap_dropout: bool = Field(False, description="Dropout's random numbers from a faster generator.")
+    evaluation_by_length: bool = Field(False, description="Evaluate in order of length, answers in the rows' order.")
+    frozen_prefix: bool = Field(False, description="What frozen layers compute is computed once a row and kept.")
+    threads: int | None = Field(None, description="Threads of one process; None for torch's own choice.")
+    reasons: tuple[str, ...] = Field((), strict=False, description="Why, in words, a line a choice.")
+
+
 class Result(Record):
     """A run's outcome: `status` is part of it, so that a failed run is a row like any other."""
 
@@ -114,5 +131,6 @@ class Result(Record):
     data: dict[str, JsonValue] = Field({}, description="The data report.")
     environment: Environment | None = None
     best_step: int | None = None
+    speed: SpeedPlan | None = Field(None, description="What the run did to be fast; None before there were plans.")
     notes: tuple[str, ...] = Field((), strict=False, description="What the run decided by itself, in words.")
     error: str | None = None
