@@ -8,14 +8,18 @@ each of them anew would take hours.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from hf_fft.analysis.text_statistics import bleu, bleu_counts, chrf, chrf_counts, rouge_of_rows
+from hf_fft.data.tags import spell_entities
 from hf_fft.metrics.answers import exact_match, token_f1
-from hf_fft.metrics.tagging import entities
+from hf_fft.metrics.generation import ROUGES
+from hf_fft.metrics.tagging import Entity, entities
 from hf_fft.result import Prediction
 
 # Sums, (…, statistics), to metrics, (…).
@@ -98,10 +102,9 @@ def _f1_of_labels(average: str) -> Callable[[Sequence[Prediction]], RowStatistic
             both, said, right = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, len(labels)), -2, 0)
             if average == "micro":
                 return _f1(both.sum(axis=-1), said.sum(axis=-1), right.sum(axis=-1))
-            scores, occurs = _f1(both, said, right), said + right > 0
             if average == "weighted":
-                return _ratio((scores * right).sum(axis=-1), right.sum(axis=-1))
-            return _ratio((scores * occurs).sum(axis=-1), occurs.sum(axis=-1))
+                return _ratio((_f1(both, said, right) * right).sum(axis=-1), right.sum(axis=-1))
+            return _macro(both, said, right)
 
         return RowStatistics(values.reshape(len(predictions), -1), combine)
 
@@ -118,6 +121,48 @@ def _entities(
         rows = [(found(one.gold), found(one.guess)) for one in predictions]
         values = np.array([[len(gold & guess), len(guess), len(gold)] for gold, guess in rows], dtype=float)
         return RowStatistics(values, lambda sums: ratio(sums[..., 0], sums[..., 1], sums[..., 2]))
+
+    return statistics
+
+
+def _macro_of_tags(predictions: Sequence[Prediction]) -> RowStatistics:
+    """Count by type of entity, or by tag where the tags spell no entities."""
+    rows = [(one.gold, one.guess) for one in predictions]
+    if spell_entities({tag for row in rows for tags in row for tag in tags if tag is not None}):
+        found = [[Counter(kind for kind, _, _ in some) for some in _three(*row)] for row in rows]
+    else:
+        found = [_tags_by_word(*row) for row in rows]
+    kinds = sorted({kind for row in found for counts in row for kind in counts})
+    values = np.array([[counts[kind] for counts in row for kind in kinds] for row in found], dtype=float)
+
+    def combine(sums: np.ndarray) -> np.ndarray:
+        return _macro(*np.moveaxis(sums.reshape(*sums.shape[:-1], 3, len(kinds)), -2, 0))
+
+    return RowStatistics(values, combine)
+
+
+def _three(gold: Sequence[str], guess: Sequence[str | None]) -> tuple[set[Entity], set[Entity], set[Entity]]:
+    """Return the entities of a sentence that are in both, in the guess, in gold."""
+    said, right = set(entities(guess)), set(entities(gold))
+    return said & right, said, right
+
+
+def _tags_by_word(gold: Sequence[str], guess: Sequence[str | None]) -> list[Counter[str]]:
+    both = Counter(one for one, other in zip(gold, guess, strict=True) if one == other)
+    return [both, Counter(tag for tag in guess if tag is not None), Counter(gold)]
+
+
+def _texts(
+    counts: Callable[[Sequence[Prediction]], np.ndarray], combine: Combine
+) -> Callable[[Sequence[Prediction]], RowStatistics]:
+    return lambda predictions: RowStatistics(counts(predictions), combine)
+
+
+def _rouge(name: str) -> Callable[[Sequence[Prediction]], RowStatistics]:
+    def statistics(predictions: Sequence[Prediction]) -> RowStatistics:
+        scores = rouge_of_rows(name, predictions)
+        values = np.stack([scores, np.ones_like(scores)], axis=1)
+        return RowStatistics(values, lambda sums: _ratio(sums[..., 0], sums[..., 1]))
 
     return statistics
 
@@ -154,6 +199,12 @@ def _as_set(answer: Any) -> set[str]:
     return set(answer) if isinstance(answer, list) else {answer}
 
 
+def _macro(both: np.ndarray, said: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the mean of F1 over the kinds that occur, the last axis."""
+    occurs = said + right > 0
+    return _ratio((_f1(both, said, right) * occurs).sum(axis=-1), occurs.sum(axis=-1))
+
+
 def _f1(both: np.ndarray, said: np.ndarray, right: np.ndarray) -> np.ndarray:
     return _ratio(2 * both, said + right)
 
@@ -183,10 +234,17 @@ _BY_TASK: dict[str, dict[str, Callable[[Sequence[Prediction]], RowStatistics]]] 
         "precision": _entities(lambda both, said, right: _ratio(both, said)),
         "recall": _entities(lambda both, said, right: _ratio(both, right)),
         "accuracy": _words,
+        "f1_macro": _macro_of_tags,
         "f1_conlleval": _entities(_f1, lenient=True),
     },
     "question_answering": _ANSWERS,
-    "generative_question_answering": _ANSWERS,
+    "generative_question_answering": {**_ANSWERS, "rougeL": _rouge("rougeL")},
+    "text_generation": {
+        "bleu": _texts(bleu_counts, bleu),
+        "chrf": _texts(chrf_counts, chrf),
+        **{name: _rouge(name) for name in ROUGES},
+        "exact_match": _mean(lambda one: one.guess.strip() in {right.strip() for right in one.gold}),
+    },
     "masked_language_modeling": {
         "loss": _tokens(lambda loss: loss, "loss"),
         "perplexity": _tokens(np.exp, "loss"),

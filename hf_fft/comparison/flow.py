@@ -13,9 +13,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from hf_fft.comparison.choices import Wish, choices_of
+from hf_fft.comparison.choices import Choice, Wish, choices_of
 from hf_fft.comparison.plan import rate_runs
-from hf_fft.comparison.processes import compute_apart, finished_runs, run_apart
+from hf_fft.comparison.processes import check_apart, compute_apart, finished_runs, run_apart
 from hf_fft.comparison.rates import searched, with_rate
 from hf_fft.comparison.rows import Design, record_of
 from hf_fft.comparison.settings import Settings, baselines_for
@@ -37,12 +37,14 @@ def run_comparison(
 
     Raises:
         RecipeError: if a strategy or a setting makes no sense; nothing has run then.
+        StrategyError: if a strategy cannot train the model; nothing has run then.
         RunFolderError: if a run's folder holds another run.
     """
     baselines = baselines_for(recipe, settings.baselines)
     choices = choices_of(recipe, wishes)
     design = Design(_in_place(recipe), choices, baselines, settings)
     with lock(folder):
+        _check_new_strategies(choices, folder)
         if settings.rates:
             design = _with_searched_rates(design, folder)
         return _completed(design, folder)
@@ -66,6 +68,14 @@ def _in_place(recipe: Recipe) -> Recipe:
     """Return the recipe with absolute paths, for the runs' recipes lie elsewhere, and without a folder of its own."""
     values = with_absolute_paths(recipe.model_dump(mode="json", by_alias=True), str(Path.cwd()))
     return recipe_from({**values, "output_dir": None}, source="the recipe for this comparison")
+
+
+def _check_new_strategies(choices: Sequence[Choice], folder: Path) -> None:
+    """Refuse a strategy that cannot train the model before the others have taken their time; one that has, can."""
+    stored = stored_record(folder)
+    proven = {one.label for one in stored.strategies if one.finished} if stored is not None else set()
+    if new := [choice for choice in choices if choice.label not in proven]:
+        check_apart(new)
 
 
 def _completed(design: Design, folder: Path) -> tuple[ComparisonRecord, bool]:

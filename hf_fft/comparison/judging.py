@@ -13,7 +13,7 @@ from hf_fft.analysis.convergence import best_of, first_epoch_near_best, seconds_
 from hf_fft.analysis.data_required import data_required
 from hf_fft.analysis.degenerate import is_constant
 from hf_fft.analysis.verdict import verdict
-from hf_fft.comparison.rows import FEATURE_BASED, main_runs
+from hf_fft.comparison.rows import FEATURE_BASED, main_runs, score_of
 from hf_fft.result import EvaluationPoint, Metric, Prediction, read_predictions
 from hf_fft.result.comparison import (
     ComparedRun,
@@ -58,6 +58,8 @@ def judged(record: ComparisonRecord, folder: Path) -> ComparisonRecord:
     read = {run.name: _read(folder / run.folder, record.recipe.task.name, metric, split) for run in finished}
     record = _with_constants(record, read)
     rows = _statistics(record.recipe.task.name, metric, {name: one.shown for name, one in read.items()})
+    if rows is not None and not _repeat_the_scores(rows, finished, metric, split):
+        rows = None
     gains = _gains(record, rows, read) if rows is not None else {}
     reference = next(one for one in record.strategies if one.is_reference)
     strategies = []
@@ -110,6 +112,14 @@ def _statistics(
         return None
     parts = np.split(joined.values, len(predictions))
     return {name: RowStatistics(values, joined.combine) for name, values in zip(predictions, parts, strict=True)}
+
+
+def _repeat_the_scores(
+    rows: Mapping[str, RowStatistics], runs: Sequence[ComparedRun], metric: Metric, split: str
+) -> bool:
+    """Say whether the sums give every run the score that it reported; an interval of another metric would mislead."""
+    scores = {run.name: score_of(run, metric, split) for run in runs}
+    return all(score is None or np.isclose(rows[name].score(), score) for name, score in scores.items())
 
 
 def _gains(

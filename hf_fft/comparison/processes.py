@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from hf_fft.comparison.choices import Choice
 from hf_fft.comparison.plan import PlannedRun
+from hf_fft.errors import StrategyError
 from hf_fft.recipe import Recipe
 from hf_fft.result import Result, finished_run, load_result, write_json
 
@@ -60,6 +62,19 @@ def compute_apart(runs: Sequence[PlannedRun], folder: Path, *, flags: Sequence[s
     return {run.name: load_result(folder / run.folder) for run in runs}
 
 
+def check_apart(choices: Sequence[Choice]) -> None:
+    """Find out in a fresh process whether strategies can train the model at all; it reads no weights and no data.
+
+    Raises:
+        StrategyError: if one cannot, or the model is none for the task.
+    """
+    wishes = [{"label": one.label, "recipe": one.recipe.model_dump(mode="json", by_alias=True)} for one in choices]
+    with _written_for_the_run({"strategies": wishes}) as file:
+        exit_code, last_words = call([sys.executable, "-m", "hf_fft.comparison.fitness", str(file)], quiet=True)
+    if exit_code == StrategyError.exit_code:
+        raise StrategyError(last_words)
+
+
 def failed(recipe: Recipe, exit_code: int, last_words: str) -> Result:
     """Return the result of a run whose process ended badly."""
     if exit_code < 0:
@@ -67,8 +82,10 @@ def failed(recipe: Recipe, exit_code: int, last_words: str) -> Result:
     return Result(status="failed", recipe=recipe, error=last_words or f"the process ended with exit code {exit_code}")
 
 
-def call(command: Sequence[str]) -> tuple[int, str]:
+def call(command: Sequence[str], *, quiet: bool = False) -> tuple[int, str]:
     """Run a command, show what it writes to standard error as it comes, and return its exit code and last words.
+
+    If quiet, nothing is shown.
 
     The command ends with this process, however that ends: one that went on would hold its run folder and its memory
     against the comparison that is started next.
@@ -78,8 +95,9 @@ def call(command: Sequence[str]) -> tuple[int, str]:
     def pass_on() -> None:
         assert process.stderr is not None
         while chunk := process.stderr.read1(1024):  # type: ignore[attr-defined]
-            sys.stderr.buffer.write(chunk)
-            sys.stderr.flush()
+            if not quiet:
+                sys.stderr.buffer.write(chunk)
+                sys.stderr.flush()
             kept.extend(chunk)
             del kept[:-REASON_BYTES]
 

@@ -132,7 +132,8 @@ def _places(names: list[str] | None, width: int, shown: str) -> dict[str, int]:
         if width == 1:
             raise DataError(
                 f"{shown} has one column; a word and its tag are needed. Set data.options.delimiter to what stands "
-                'between the columns, or data.options.column_names to ["tokens"] for words alone.'
+                "between the columns. Words without tags can be neither learned from nor scored: to leave such a file "
+                "out, name the others in data.splits."
             )
         return dict(zip(DEFAULT_NAMES, (0, width - 1), strict=True))
     if len(names) != width:

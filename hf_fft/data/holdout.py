@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 
 import numpy
-from sklearn.model_selection import GroupShuffleSplit, train_test_split
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +34,8 @@ def stratified_indices(labels: Sequence[int], fraction: float, seed: int, name: 
     if count < classes or len(rows) - count < classes:
         logger.warning("%s is held out by chance alone: %d rows cannot show all %d labels", name, count, classes)
         return numpy.sort(rows[random_indices(len(rows), fraction, seed)]) if len(rows) else rows
+    from sklearn.model_selection import train_test_split
+
     held = train_test_split(
         rows, test_size=count, random_state=seed, stratify=numpy.array([labels[row] for row in rows])
     )[1]
@@ -45,6 +46,8 @@ def grouped_indices(groups: Sequence[Hashable], fraction: float, seed: int) -> n
     """Return the row numbers of a random share of groups, at least one group and not all; there must be two."""
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     share = min(max(1, round(fraction * len(numbers))), len(numbers) - 1)
+    from sklearn.model_selection import GroupShuffleSplit
+
     splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
     codes = numpy.array([numbers[group] for group in groups])
     return numpy.sort(next(splitter.split(codes, groups=codes))[1])

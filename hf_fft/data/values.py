@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from datasets import Dataset
 
-from hf_fft.data.wording import rows_named
+from hf_fft.data.wording import listed, rows_named
 from hf_fft.errors import DataError
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
@@ -21,7 +21,8 @@ _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
 def column_values(rows: Dataset, column: str) -> list[Any]:
     """Return a column as Python values; a ClassLabel gives its ids."""
-    return list(rows.with_format(None)[column])
+    # Sliced, a column comes out of Arrow at once; iterated, every row is formatted on its own (datasets 5.2).
+    return list(rows.with_format(None)[column][:])
 
 
 def is_missing(value: Any) -> bool:
@@ -54,9 +55,18 @@ def refuse_rows(
             bad.append(index)
     if not bad:
         return
-    found = "" if is_missing(example) else f", such as {str(example)[:80]!r}"
+    found = "" if is_missing(example) else f", such as {_in_words(example)}"
     count = f"1 row of {split} has" if len(bad) == 1 else f"{len(bad):,} rows of {split} have"
     raise DataError(f'Column "{column}": {count} {fault}{found}: {rows_named(bad)}. {advice}')
+
+
+def _in_words(value: Any) -> str:
+    """Write a value for a message: a text or number in quotes, of a list and of an object the first few."""
+    if isinstance(value, Mapping):
+        return listed((f"{key} {_in_words(one)}" for key, one in value.items()), limit=5)
+    if isinstance(value, list | tuple):
+        return listed(map(_in_words, value), limit=5) if value else "an empty list"
+    return "nothing" if value is None else repr(str(value)[:80])
 
 
 def with_column(rows: Dataset, column: str, values: Sequence[Any], feature: Any) -> Dataset:

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain, zip_longest
 from pathlib import Path
 from typing import IO
@@ -193,5 +194,12 @@ def _joined(pieces: list[WheelPath], wheels: list[Path]) -> Path:
 
 
 def _sha256(path: Path) -> str:
+    state = path.stat()
+    return _digest(path, state.st_mtime_ns, state.st_size)
+
+
+@cache
+def _digest(path: Path, modified_ns: int, size_bytes: int) -> str:
+    """Return a file's SHA-256; a file that has not changed is read once a process, though a run asks several times."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

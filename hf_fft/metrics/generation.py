@@ -31,8 +31,7 @@ def generation_scores(guesses: Sequence[str], references: Sequence[Sequence[str]
             f"Each guess needs at least one reference; there are {len(guesses)} guesses and "
             f"{sum(map(bool, references))} rows with references. Give a split whose rows have targets."
         )
-    # sacrebleu wants the first reference of every row, then the second, …; None where a row has no more.
-    streams = [list(stream) for stream in zip_longest(*references)]
+    streams = _streams(references)
     pairs = zip(guesses, references, strict=True)
     exact = [guess.strip() in {one.strip() for one in several} for guess, several in pairs]
     return {
@@ -50,14 +49,34 @@ def rouge_scores(guesses: Sequence[str], references: Sequence[Sequence[str]]) ->
     return {name: sum(row[name].fmeasure for row in rows) / len(rows) for name in ROUGES}
 
 
+def rouge_rows(name: str, guesses: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """Return each row's F-measure of one kind of ROUGE, against its best reference."""
+    scorer = _rouge()
+    pairs = zip(guesses, references, strict=True)
+    return [scorer.score_multi(list(several), guess)[name].fmeasure for guess, several in pairs]
+
+
+def overlap_counts(name: str, guesses: Sequence[str], references: Sequence[Sequence[str]]) -> list[list[int]]:
+    """Return what each row adds to "bleu" or "chrf": sacrebleu's counts, whose sums make the score of the corpus."""
+    metric = {"bleu": _bleu, "chrf": _chrf}[name]()
+    # No public function gives them; this is the one that sacrebleu's own significance tests take (2.6).
+    counts: list[list[int]] = metric._extract_corpus_statistics(list(guesses), _streams(references))
+    return counts
+
+
 def generation_signatures(references: Sequence[Sequence[str]]) -> dict[str, str]:
     """Return sacrebleu's signatures: with which settings, and how many references, its figures were made."""
-    streams = [list(stream) for stream in zip_longest(*references)]
+    streams = _streams(references)
     signatures = {}
     for name, metric in (("bleu", _bleu()), ("chrf", _chrf())):
         metric.corpus_score([""] * len(references), streams)
         signatures[name] = str(metric.get_signature())
     return signatures
+
+
+def _streams(references: Sequence[Sequence[str]]) -> list[list[str | None]]:
+    """Return references as sacrebleu wants them: the first of every row, then the second, …; None for no more."""
+    return [list(stream) for stream in zip_longest(*references)]
 
 
 def _bleu() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from torch import nn
 
@@ -40,12 +40,27 @@ class FeatureBased(Strategy):
         return [ParameterGroup(HEAD, ordered, learning_rate)]
 
     def _head(self, model: nn.Module) -> set[str]:
-        new = new_head(model)
-        if not new or has_tied_output(model):
-            raise StrategyError(
-                f'strategy "feature_based" trains the head alone, but {type(model).__name__} has no head of its own '
-                '(its output is tied to its embeddings, or it is a bare backbone). Use strategy "full".'
-            )
-        top = layer_groups(model)[-1]
-        above_the_layers = set(top.parameters) if self.recipe.pooler == "train" and top.name == HEAD else set()
-        return new | above_the_layers
+        return trained_head(model, pooler=self.recipe.pooler, strategy=self.name)
+
+
+def trained_head(model: nn.Module, *, pooler: Literal["train", "frozen"], strategy: str) -> set[str]:
+    """Return the names of the parameters that learn where the head alone does.
+
+    Args:
+        model: Not wrapped.
+        pooler: Whether what stands above the last layer learns too.
+        strategy: On whose behalf, for the message.
+
+    Raises:
+        StrategyError: if the task brought no head of its own, as in a language model tied to its embeddings.
+    """
+    new = new_head(model)
+    if not new or has_tied_output(model):
+        raise StrategyError(
+            f'strategy "{strategy}" trains the head alone{", at first" if strategy != FeatureBased.name else ""}, but '
+            f"{type(model).__name__} has no head of its own (its output is tied to its embeddings, or it is a bare "
+            'backbone). Use strategy "full".'
+        )
+    top = layer_groups(model)[-1]
+    above_the_layers = set(top.parameters) if pooler == "train" and top.name == HEAD else set()
+    return new | above_the_layers

@@ -9,7 +9,7 @@ from torch import nn
 from hf_fft.recipe import DEFAULT_LEARNING_RATES, FullRecipe
 from hf_fft.strategies.layers import HEAD, layer_groups
 from hf_fft.strategies.rates import discriminative_groups
-from hf_fft.strategies.strategy import ParameterGroup, Strategy, refuse_frozen
+from hf_fft.strategies.strategy import ParameterGroup, Strategy, refuse_decay_of_shared_layers, refuse_frozen
 
 
 class Full(Strategy):
@@ -22,8 +22,9 @@ class Full(Strategy):
         self.recipe = recipe or FullRecipe()
 
     def prepare(self, model: nn.Module) -> nn.Module:
-        """Check that nothing is frozen by hand."""
+        """Check that nothing is frozen by hand and that no rate is asked for that a layer cannot have."""
         refuse_frozen(model, self.name)
+        refuse_decay_of_shared_layers(model, self.recipe.layer_decay)
         return model
 
     def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[ParameterGroup]:

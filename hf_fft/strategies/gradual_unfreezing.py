@@ -15,9 +15,15 @@ from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from hf_fft.recipe import DEFAULT_LEARNING_RATES, GradualUnfreezingRecipe
-from hf_fft.strategies.layers import layer_groups
+from hf_fft.strategies.layers import layer_groups, shared_layers
 from hf_fft.strategies.rates import discriminative_groups
-from hf_fft.strategies.strategy import ParameterGroup, Strategy, keep_frozen_modules_in_eval, refuse_frozen
+from hf_fft.strategies.strategy import (
+    ParameterGroup,
+    Strategy,
+    keep_frozen_modules_in_eval,
+    refuse_decay_of_shared_layers,
+    refuse_frozen,
+)
 
 
 class GradualUnfreezing(Strategy):
@@ -33,6 +39,7 @@ class GradualUnfreezing(Strategy):
     def prepare(self, model: nn.Module) -> nn.Module:
         """Check that nothing is frozen by hand; from now on frozen layers are in eval mode."""
         refuse_frozen(model, self.name)
+        refuse_decay_of_shared_layers(model, self.recipe.layer_decay)
         keep_frozen_modules_in_eval(model)
         return model
 
@@ -58,6 +65,9 @@ class GradualUnfreezing(Strategy):
         if never:
             advice = 'train longer, open more often, or set strategy.schedule to "spread"'
             opened.append(f"never opened in {max_steps:,} steps: {', '.join(never)}; {advice}")
+        if shared := shared_layers(model):
+            sets = f"{shared[1]} {'set' if shared[1] == 1 else 'sets'} of weights"
+            opened.append(f"{shared[0]} layers share {sets}, so a group opens for all of its layers at once")
         return opened
 
 

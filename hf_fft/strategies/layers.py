@@ -43,8 +43,20 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
     """Split a model's parameters into layer groups, bottom first and head last.
 
     Every parameter stands in exactly one group. Groups without parameters are left out, so a language model whose head
-    is tied to its embeddings has no head group, or one that holds the final norm alone.
+    is tied to its embeddings has no head group, or one that holds the final norm alone. A model that adapters are
+    wrapped around has the groups that it has without them.
     """
+    unwrapped = getattr(model, "get_base_model", None)
+    inner = model if unwrapped is None else unwrapped()
+    prefix = next(f"{name}." if name else "" for name, module in model.named_modules() if module is inner)
+    groups = [
+        LayerGroup(group.name, tuple(f"{prefix}{name}" for name in group.parameters)) for group in _groups_of(inner)
+    ]
+    assert sum(len(group.parameters) for group in groups) == len(list(model.parameters()))
+    return groups
+
+
+def _groups_of(model: nn.Module) -> list[LayerGroup]:
     blocks = _blocks(model)
     names = _group_names(blocks)
     members: dict[str, list[str]] = {BOTTOM: [], **{name: [] for name in names.values()}, HEAD: []}
@@ -56,9 +68,7 @@ def layer_groups(model: nn.Module) -> list[LayerGroup]:
             members[here].append(parameter)
         else:
             members[_place_outside(model, parameter, blocks, here)].append(parameter)
-    groups = [LayerGroup(name, tuple(parameters)) for name, parameters in members.items() if parameters]
-    assert sum(len(group.parameters) for group in groups) == len(list(model.parameters()))
-    return groups
+    return [LayerGroup(name, tuple(parameters)) for name, parameters in members.items() if parameters]
 
 
 def new_head(model: nn.Module) -> set[str]:
@@ -72,6 +82,23 @@ def has_tied_output(model: nn.Module) -> bool:
     output = model.get_output_embeddings() if isinstance(model, PreTrainedModel) else None
     inside = {id(parameter) for parameter in backbone(model).parameters()}
     return output is not None and any(id(parameter) in inside for parameter in output.parameters())
+
+
+def shared_layers(model: nn.Module) -> tuple[int, int] | None:
+    """Return how deep a model is and how many sets of weights its layers have; None where each has its own."""
+    config = getattr(model, "config", None)
+    depth = getattr(config.get_text_config(), "num_hidden_layers", None) if config is not None else None
+    modules = dict(model.named_modules())
+    blocks = [modules[path] for path in _blocks(model)]
+    sets = sum(len(block) if isinstance(block, nn.ModuleList) else 1 for block in blocks)
+    return (depth, sets) if isinstance(depth, int) and 0 < sets < depth else None
+
+
+def layer_lists(model: nn.Module) -> list[nn.ModuleList]:
+    """Return the lists of layers inside the backbone, in the model's order."""
+    modules = dict(model.named_modules())
+    lists = [modules[path] for path in dict.fromkeys(_blocks(model).values())]
+    return [one for one in lists if isinstance(one, nn.ModuleList)]
 
 
 def backbone(model: nn.Module) -> nn.Module:

@@ -11,9 +11,15 @@ from typing import ClassVar
 from torch import nn
 
 from hf_fft.recipe import DEFAULT_LEARNING_RATES, FeatureBasedRecipe, FullRecipe, ProbeThenFullRecipe
-from hf_fft.strategies.feature_based import FeatureBased
+from hf_fft.strategies.feature_based import FeatureBased, trained_head
 from hf_fft.strategies.full import Full
-from hf_fft.strategies.strategy import ParameterGroup, Probe, Strategy, refuse_frozen
+from hf_fft.strategies.strategy import (
+    ParameterGroup,
+    Probe,
+    Strategy,
+    refuse_decay_of_shared_layers,
+    refuse_frozen,
+)
 
 
 class ProbeThenFull(Strategy):
@@ -29,10 +35,11 @@ class ProbeThenFull(Strategy):
         """Check that nothing is frozen by hand and that there is a head to train first.
 
         Raises:
-            StrategyError: for a model that `feature_based` refuses too.
+            StrategyError: for a model that `feature_based` refuses too, or a rate that a layer cannot have.
         """
         refuse_frozen(model, self.name)
-        self._head_alone.parameter_groups(model, self.recipe.probe_learning_rate)
+        refuse_decay_of_shared_layers(model, self.recipe.layer_decay)
+        trained_head(model, pooler=self.recipe.pooler, strategy=self.name)
         return model
 
     def parameter_groups(self, model: nn.Module, learning_rate: float) -> list[ParameterGroup]:

@@ -7,7 +7,7 @@ A strategy looks at a model and nothing else; it knows no task, no data and no t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +16,7 @@ from torch import nn
 from transformers import TrainerCallback
 
 from hf_fft.errors import StrategyError
-from hf_fft.strategies.layers import backbone, trainable_parameters
+from hf_fft.strategies.layers import backbone, shared_layers, trainable_parameters
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,19 @@ def refuse_frozen(model: nn.Module, strategy: str) -> None:
         )
 
 
+def refuse_decay_of_shared_layers(model: nn.Module, layer_decay: float) -> None:
+    """Refuse a learning rate by layer where several layers share one set of weights, which can have but one rate."""
+    shared = shared_layers(model)
+    if layer_decay == 1 or shared is None:
+        return
+    depth, sets = shared
+    raise StrategyError(
+        f"strategy.layer_decay {layer_decay:g} gives each layer a learning rate of its own, but the {depth} layers of "
+        f"{type(model).__name__} share {sets} {'set' if sets == 1 else 'sets'} of weights. Leave it out; "
+        "strategy.head_learning_rate still sets the head apart."
+    )
+
+
 def keep_frozen_modules_in_eval(model: nn.Module) -> None:
     """Switch frozen modules to eval mode before every forward pass in training.
 
@@ -115,25 +128,49 @@ def keep_frozen_modules_in_eval(model: nn.Module) -> None:
     frozen backbone. The hook looks at `requires_grad` each time, so it follows layers that are frozen or opened later.
     """
 
+    known = _Frozen(model, list(model.parameters()))
+
     def switch(module: nn.Module, inputs: Any) -> None:
+        nonlocal known
         if module.training:
-            _switch_frozen(module, backbone(module), inside=False)
+            if known.model is not module:  # a copy of the model, hook included
+                known = _Frozen(module, list(module.parameters()))
+            known.switch()
 
     model.register_forward_pre_hook(switch)
 
 
-def _switch_frozen(module: nn.Module, body: nn.Module, *, inside: bool) -> None:
+class _Frozen:
+    """The modules of a model that belong into eval mode; looked for again only when something froze or opened."""
+
+    def __init__(self, model: nn.Module, parameters: list[nn.Parameter]) -> None:
+        self.model = model
+        self._parameters = parameters
+        self._flags: list[bool] = []
+        self._modules: list[nn.Module] = []
+
+    def switch(self) -> None:
+        flags = [parameter.requires_grad for parameter in self._parameters]
+        if flags != self._flags:
+            self._flags = flags
+            self._modules = list(_in_eval(self.model, backbone(self.model), inside=False))
+        for module in self._modules:
+            if module.training:
+                module.training = False
+
+
+def _in_eval(module: nn.Module, body: nn.Module, *, inside: bool) -> Iterator[nn.Module]:
     flags = [parameter.requires_grad for parameter in module.parameters()]
     if flags and not any(flags):
-        module.eval()
+        yield from module.modules()
         return
     inside = inside or module is body
     partly_frozen = not all(flags)
     for child in module.children():
         if next(child.parameters(), None) is not None:
-            _switch_frozen(child, body, inside=inside)
+            yield from _in_eval(child, body, inside=inside)
         elif inside and partly_frozen:
-            child.eval()
+            yield from child.modules()
 
 
 def _frozen_by_architecture(model: nn.Module) -> set[str]:

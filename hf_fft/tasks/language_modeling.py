@@ -99,11 +99,11 @@ class LanguageModeling(Task):
         fitted.special_tokens = self.frame(tokenizer).tokens_a_text()
         return fitted
 
-    def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
-        """Load the model with its language-modelling head; a checkpoint without one gets a new one.
+    def for_model(self, model: ModelRecipe | str) -> LanguageModeling:
+        """Return the task itself; a model of another kind is refused here, before its data are encoded.
 
         Raises:
-            RecipeError: if the model is of another kind.
+            RecipeError: saying which task the model is for.
         """
         recipe = as_model_recipe(model)
         config = load_config(recipe)
@@ -112,7 +112,16 @@ class LanguageModeling(Task):
             kind = 'is an encoder-decoder. Its own task is "text_generation".'
         if kind is not None:
             raise RecipeError(f'model "{recipe.name}" cannot learn {self.name}: it {kind}')
-        return load_pretrained(self.auto_model, recipe, {})
+        return self
+
+    def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
+        """Load the model with its language-modelling head; a checkpoint without one gets a new one.
+
+        Raises:
+            RecipeError: if the model is of another kind.
+        """
+        self.for_model(model)
+        return load_pretrained(self.auto_model, as_model_recipe(model), {})
 
     def preprocess(self, rows: Dataset, tokenizer: PreTrainedTokenizerBase, *, split: str = "train") -> Dataset:
         """Make items of the texts.

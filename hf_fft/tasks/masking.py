@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -69,6 +69,8 @@ class MaskEpochs(TrainerCallback):
     Trainer makes an epoch's iterator, and its workers, after `on_epoch_begin`; at a resume the state holds the share of
     the epoch that is done (transformers 5.23).
     """
+
+    belongs_to_data: ClassVar[bool] = True  # so that it works in a probe of the head too
 
     def __init__(self, collator: MaskingCollator) -> None:
         self.collator = collator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from hf_fft.errors import StrategyError
 from hf_fft.recipe import recipe_from
 from hf_fft.result import (
     Cost,
@@ -49,9 +50,11 @@ def accuracy(some):
 
 
 class MadeRuns:
-    """Stands in for `run_apart` and `compute_apart`; remembers what was asked of it."""
+    """Stands in for `run_apart`, `compute_apart` and `check_apart`; remembers what was asked of it."""
 
-    def __init__(self, *, shares=SHARES, fail=(), constant=(), stop_after=None, group=None, by_rate=None):
+    def __init__(self, *, shares=SHARES, fail=(), constant=(), stop_after=None, group=None, by_rate=None, misfits=()):
+        self.misfits = misfits
+        self.checked: list[str] = []
         self.shares, self.fail, self.constant = shares, fail, constant
         self.stop_after, self.group, self.by_rate = stop_after, group, by_rate
         self.names: list[str] = []
@@ -63,6 +66,12 @@ class MadeRuns:
         if run.name in self.fail:
             return Result(status="failed", recipe=run.recipe, error="out of memory")
         return self._written(run, folder)
+
+    def check_apart(self, choices):
+        self.checked += [one.label for one in choices]
+        for one in choices:
+            if one.label in self.misfits:
+                raise StrategyError(f"{one.label} cannot train this model")
 
     def compute_apart(self, runs, folder, *, flags=()):
         return {run.name: self.run_apart(run, folder) for run in runs}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from made_runs import TEST_ROWS, MadeRuns, made_recipe
 
 from hf_fft.comparison import Settings, flow, run_comparison, stored_record
-from hf_fft.errors import RunFolderError, TrainingError
+from hf_fft.errors import RunFolderError, StrategyError, TrainingError
 
 BOTH = ["full", "feature_based"]
 
@@ -23,6 +24,7 @@ def compare(tmp_path, monkeypatch):
         made = made or MadeRuns()
         monkeypatch.setattr(flow, "run_apart", made.run_apart)
         monkeypatch.setattr(flow, "compute_apart", made.compute_apart)
+        monkeypatch.setattr(flow, "check_apart", made.check_apart)
         record, _ = run_comparison(recipe or made_recipe(), strategies, folder=tmp_path, settings=Settings(**settings))
         return record, made
 
@@ -182,6 +184,31 @@ def test_a_metric_that_is_no_sum_over_rows_gets_no_interval_and_says_so(compare,
     assert record.strategy("full").gain is None and record.strategy("full").verdict.kind == "undecided"
     assert "no interval" in record.notes[0]
     assert record.strategy("full").convergence.epoch is not None  # by the spread over seeds
+
+
+def test_sums_that_do_not_repeat_the_reported_score_give_no_interval(compare, monkeypatch):
+    from hf_fft.comparison import judging
+
+    row_statistics = judging.row_statistics
+
+    def another(*given):
+        known = row_statistics(*given)
+        return replace(known, combine=lambda sums: known.combine(sums) + 0.01)
+
+    monkeypatch.setattr(judging, "row_statistics", another)
+    record, _ = compare()
+    assert record.strategy("full").gain is None
+    assert "no interval" in record.notes[0]
+
+
+def test_strategies_are_checked_before_anything_runs_and_once(compare):
+    made = MadeRuns(misfits={"feature_based"})
+    with pytest.raises(StrategyError, match="feature_based"):
+        compare(made=made)
+    assert made.names == []
+    assert compare(["full"])[1].checked == ["full"]
+    assert compare(["full", "lora"])[1].checked == ["lora"]
+    assert compare(["full", "lora"], seeds=[1, 2])[1].checked == []
 
 
 def test_runs_of_another_recipe_are_refused_before_anything_runs(compare):

@@ -85,7 +85,7 @@ def test_a_hash_is_a_word_where_the_columns_say_so(tmp_path):
         ("#tag O X\na O\n", {}, r"line 1: 3 columns where the first line of words has 2"),
         ("a\tO\n\tO\n", {}, r"line 2: column 1 is empty"),
         ("a\tO\nb\t\n", {}, r"line 2: column 2 is empty"),
-        ("word\n", {}, r"has one column; a word and its tag are needed"),
+        ("word\n", {}, r"has one column; .* to leave such a file out, name the others in data\.splits"),
         ("\n\n", {}, r"no words; at least one sentence"),
         ("", {}, r"is empty"),
         (TWO, {"column_names": ["tokens"]}, r"1 names \(tokens\), but .* has 2 columns"),

@@ -185,7 +185,10 @@ def test_answers_may_be_a_record_of_lists_or_a_list_of_records():
         (["Ada", "Ben"], "no answers as SQuAD has them, such as 'Ada'"),
         ([None, {"text": ["a"], "answer_start": [0]}], "1 row of train has no answers"),
         ([{"text": ["a", "b"], "answer_start": [0]}], "no answers as SQuAD has them"),
-        ([{"text": ["a"], "answer_start": [0.5]}], "no answers as SQuAD has them"),
+        (
+            [{"text": ["a"], "answer_start": [0.5]}],
+            "no answers as SQuAD has them, such as text 'a', answer_start '0.5'",
+        ),
         ([{"text": [" "], "answer_start": [0]}], "an empty answer"),
     ],
 )

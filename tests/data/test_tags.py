@@ -204,7 +204,7 @@ def test_whole_numbers_count_into_the_labels_and_need_them():
         ([["a"], ["b"]], [["O"], None], r"1 row of train has no list of tags: row 2"),
         (["a b"], [["O", "O"]], r"1 row of train has no list of words, such as 'a b': row 1"),
         ([["a"]], ["O"], r"no list of tags"),
-        ([[1]], [["O"]], r"something else than texts in the list of words"),
+        ([[1, 2]], [["O", "O"]], r"something else than texts in the list of words, such as '1', '2': row 1"),
         ([["a"], ["b"]], [["O"], [" "]], r"a word without a tag, .*: row 2"),
         ([[], []], [[], []], r'Column "tokens" of train has no word in any row'),
     ],

@@ -20,8 +20,6 @@ from hf_fft.strategies.gradual_unfreezing import opening_steps
 from hf_fft.training import FullFinetuningTrainer
 
 SCRIPT = Path(__file__).with_name("unfreeze_on_two_processes.py")
-# Shared layers: one block serves every depth, so there is one layer group.
-SHARED_LAYERS = {"Albert"}
 
 
 class Watch(TrainerCallback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from transformers import (
 from hf_fft.errors import StrategyError
 from hf_fft.pipeline import fine_tune, prepare, trainer_for, unwrap
 from hf_fft.recipe import LoraRecipe, recipe_from
-from hf_fft.strategies import Lora
+from hf_fft.strategies import Lora, layer_groups
 from hf_fft.strategies.lora import head_modules, linear_modules
 from hf_fft.tasks import MaskedLanguageModeling, TextGeneration
 from hf_fft.training import FullFinetuningTrainer
@@ -45,6 +46,28 @@ def test_adapters_and_head_move_and_nothing_else(name, tmp_path):
     assert moved <= learning
     assert {key for key in learning if ".modules_to_save." in key} <= moved
     assert sum("lora_B" in key for key in moved) >= 0.8 * sum("lora_B" in key for key in learning)
+
+
+@pytest.mark.parametrize("name", ["Bert", "Llama", "Funnel", "GPT2", "GPT2 tied"])
+def test_layer_groups_are_those_of_the_model_without_adapters(name):
+    if name in CLASSIFIERS:
+        model = classifier(name)
+    else:
+        model = build("GPT2LMHeadModel", "GPT2Config", {**GPT_LIKE, "tie_word_embeddings": name == "GPT2 tied"})
+    before = {group.name: set(group.parameters) for group in layer_groups(model)}
+    adapted = Lora().prepare(model)
+    after = {
+        group.name: {
+            re.sub(r"base_model\.model\.|\.base_layer|\.original_module", "", key)
+            for key in group.parameters
+            if "lora_" not in key and ".modules_to_save." not in key
+        }
+        for group in layer_groups(adapted)
+    }
+    assert after == before
+    assert {key for group in layer_groups(adapted) for key in group.parameters} == {
+        key for key, _ in adapted.named_parameters()
+    }
 
 
 def test_a_language_model_tied_to_its_embeddings_has_adapters_and_no_head():

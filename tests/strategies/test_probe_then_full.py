@@ -10,11 +10,12 @@ import pytest
 import torch
 from architectures import GPT_LIKE, build, classifier, rows
 from torch import nn
-from transformers import TrainingArguments, set_seed
+from transformers import TrainerCallback, TrainingArguments, set_seed
 
 from hf_fft.errors import StrategyError
 from hf_fft.recipe import FeatureBasedRecipe, ProbeThenFullRecipe, recipe_from
 from hf_fft.strategies import FeatureBased, ProbeThenFull, layer_groups
+from hf_fft.tasks.masking import MaskEpochs
 from hf_fft.training import CostMeter, FullFinetuningTrainer
 from hf_fft.training.probe import probe_arguments
 
@@ -73,6 +74,23 @@ def test_it_is_feature_based_and_then_full_from_there(tmp_path):
     second = trainer_of(by_hand, tmp_path / "b", "full")
     second.train()
     assert torch.equal(weights(trainer), weights(second))
+
+
+def test_a_callback_that_belongs_to_the_data_works_in_the_probe_too(tmp_path):
+    class Epochs(TrainerCallback):
+        def __init__(self) -> None:
+            self.begun = 0
+
+        def on_epoch_begin(self, *_, **__) -> None:
+            self.begun += 1
+
+    class OfTheData(Epochs):
+        belongs_to_data = True
+
+    of_the_run, of_the_data = Epochs(), OfTheData()
+    trainer_of(model(), tmp_path, ProbeThenFull(RECIPE), callbacks=[of_the_run, of_the_data]).train()
+    assert (of_the_run.begun, of_the_data.begun) == (1, RECIPE.probe_epochs + 1)
+    assert MaskEpochs.belongs_to_data
 
 
 def test_the_log_of_the_probe_ends_at_step_zero_before_the_runs_own(tmp_path):

@@ -27,7 +27,7 @@ from transformers import (
 
 from hf_fft.data import Splits
 from hf_fft.errors import DataError, RecipeError, StrategyError
-from hf_fft.pipeline import fine_tune
+from hf_fft.pipeline import fine_tune, prepare
 from hf_fft.recipe import recipe_from
 from hf_fft.report.usage import usage_of
 from hf_fft.strategies import strategy_for
@@ -171,6 +171,9 @@ def test_an_encoder_is_refused_with_the_task_that_suits_it_unless_it_is_built_as
     BertModel(tiny_config()).save_pretrained(tmp_path)
     with pytest.raises(RecipeError, match=r'is an encoder.*"masked_language_modeling"'):
         CausalLanguageModeling().load_model(str(tmp_path))
+    recipe = {"task": "causal_language_modeling", "model": str(tmp_path), "data": {"path": str(tmp_path / "no.txt")}}
+    with pytest.raises(RecipeError, match="is an encoder"):  # before anybody looks for the data
+        prepare(recipe_from(recipe))
     BertModel(tiny_config(is_decoder=True)).save_pretrained(tmp_path)
     model = CausalLanguageModeling().load_model(str(tmp_path)).eval()
     one, other = (model(torch.tensor([[5, 6, 7, last]])).logits[0, :3] for last in (8, 9))

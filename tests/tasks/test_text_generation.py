@@ -126,7 +126,7 @@ def test_a_row_without_a_text_to_write_is_refused_with_its_number(bad):
 
 
 def test_numbers_are_no_text_to_write():
-    with pytest.raises(DataError, match="something else than a text or a list of texts, such as"):
+    with pytest.raises(DataError, match="something else than a text or a list of texts, such as '3': row 1"):
         typed(TextGeneration(), train=[{"source": "a", "target": 3}])
 
 
