@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Callable
 
 from hf_fft.errors import HfFftError
+
+# With this torch asks Linux for huge pages: fewer page faults, the same values. Read when torch is imported (2.13).
+HUGE_PAGES = {"THP_MEM_ALLOC_ENABLE": "1"}
 
 
 def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,6 +27,12 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="second consent to run a model's own code; the recipe has the first",
     )
+
+
+def use_huge_pages() -> None:
+    """Have torch ask for huge pages once it is imported, unless the environment says otherwise."""
+    for name, value in HUGE_PAGES.items():
+        os.environ.setdefault(name, value)
 
 
 def run_door(work: Callable[[], None]) -> int:

@@ -32,6 +32,7 @@ from hf_fft.training import (
     AnyTrainer,
     PeakMemory,
     build_trainer,
+    check_fit,
     check_precision,
     score_splits,
     trains_on_gpu,
@@ -148,7 +149,7 @@ def preprocess_splits(task: Task, splits: Splits, tokenizer: PreTrainedTokenizer
 
 
 def trainer_for(prepared: Prepared, output_dir: Path) -> AnyTrainer:
-    """Load the model and build its trainer."""
+    """Choose what makes the run fast, load the model and build its trainer."""
     return build_trainer(
         prepared.recipe,
         prepared.task,
@@ -184,6 +185,11 @@ def _run(prepared: Prepared, folder: Path) -> Result:
     """Train, score and keep; a run that fails leaves a result that says why."""
     memory = PeakMemory(on_gpu=trains_on_gpu(prepared.recipe))
     trainer = trainer_for(prepared, folder / "checkpoints")
+    for reason in trainer.speed.reasons:
+        logger.info("Speed: %s.", reason)
+    if trainer.args.world_size == 1:
+        predicted = [split for name, split in prepared.encoded.items() if name != "train"]
+        check_fit(trainer, predicted, available=memory.available)
     begin_run(folder, prepared.recipe)
     try:
         trainer.train()

@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_fft.command_line import add_recipe_arguments, run_door
+from hf_fft.command_line import add_recipe_arguments, run_door, use_huge_pages
+from hf_fft.errors import RecipeError
 from hf_fft.recipe import Recipe, load_recipe, recipe_name
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, overrides=options.set)
+    if recipe.speed.name == "auto":
+        use_huge_pages()
     folder = Path(options.output_dir or recipe.output_dir or Path("runs") / recipe_name(options.recipe))
     if options.check:
         _check(recipe, trust_remote_code=options.trust_remote_code)
@@ -49,25 +52,34 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check(recipe: Recipe, *, trust_remote_code: bool) -> None:
-    """Print what a run would do: the filled recipe, the data, the layer groups, the steps."""
+    """Print what a run would do: the filled recipe, the data, the layer groups, the choices for speed, the steps."""
     import tempfile
 
     from hf_fft.pipeline import fill_in, prepare, trainer_for
+    from hf_fft.training import PeakMemory, preview, trains_on_gpu
 
     filled, notes = fill_in(recipe, trust_remote_code=trust_remote_code)
     prepared = prepare(filled, notes)
     with tempfile.TemporaryDirectory() as nowhere:
+        memory, refusal = PeakMemory(on_gpu=trains_on_gpu(filled)), None
         trainer = trainer_for(prepared, Path(nowhere) / "checkpoints")
         sections = {
             "Recipe": filled.model_dump_json(by_alias=True, indent=2, exclude_none=True).splitlines(),
             "Data": prepared.report.lines(),
             "What learns": _learning(trainer),
+            "Speed": list(trainer.speed.reasons),
             "Steps": _steps(trainer, len(prepared.encoded.train)),
             "Notes": list(notes),
         }
+        try:
+            sections["Estimate"] = preview(trainer, prepared.encoded, memory, folder=Path.cwd())
+        except RecipeError as error:
+            refusal = error
     print(
         "\n\n".join("\n".join([title, *(f"  {line}" for line in lines)]) for title, lines in sections.items() if lines)
     )
+    if refusal is not None:
+        raise refusal
 
 
 def _learning(trainer: AnyTrainer) -> list[str]:
@@ -94,14 +106,21 @@ def _learning(trainer: AnyTrainer) -> list[str]:
 def _steps(trainer: AnyTrainer, items: int) -> list[str]:
     from hf_fft.training import precision_of, steps_in_all, steps_per_epoch
 
-    args = trainer.args
-    effective = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-    steps = steps_in_all(args, items)
+    args, budget = trainer.args, trainer.speed.max_tokens_per_batch
+    batches = len(trainer.get_train_dataloader())
+    accumulated = args.gradient_accumulation_steps
+    steps = steps_in_all(args, batches)
+    per_step = (
+        f"{args.train_batch_size * accumulated * args.world_size} items a step "
+        f"({args.train_batch_size} × {accumulated} accumulated × {args.world_size} processes)"
+        if budget is None
+        else f"at most {budget * accumulated * args.world_size:,} tokens a step "
+        f"({budget:,} × {accumulated} accumulated × {args.world_size} processes)"
+    )
     assert trainer.model is not None
-    stages = trainer.strategy.stages(trainer.model, max_steps=steps, steps_per_epoch=steps_per_epoch(args, items))
+    stages = trainer.strategy.stages(trainer.model, max_steps=steps, steps_per_epoch=steps_per_epoch(args, batches))
     return [
-        f"{items:,} training items, {args.num_train_epochs:g} epochs, {effective} items a step "
-        f"({args.train_batch_size} × {args.gradient_accumulation_steps} accumulated × {args.world_size} processes)",
+        f"{items:,} training items, {args.num_train_epochs:g} epochs, {per_step}",
         f"{steps:,} optimizer steps in {precision_of(trainer)} on {args.device}",
         *stages,
     ]

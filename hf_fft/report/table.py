@@ -12,7 +12,7 @@ from hf_fft.report.wording import (
     share_text,
     shown_split,
 )
-from hf_fft.result import Result
+from hf_fft.result import Result, SpeedPlan
 
 MOST_LABELS = 20
 VALIDATION_CHOSE = "The validation split also chose the best step: expect slightly worse scores on new texts."
@@ -58,7 +58,7 @@ def label_rows(result: Result, split: str) -> tuple[list[str], list[list[str]]]:
 
 
 def cost_lines(result: Result) -> list[str]:
-    """Say in two lines what the run took; nothing where it was not measured."""
+    """Say in two lines what the run took, and in one what it did to be fast; nothing where it was not measured."""
     cost = result.cost
     if cost is None:
         return []
@@ -68,7 +68,25 @@ def cost_lines(result: Result) -> list[str]:
         f"{amount_text(cost.evaluation_seconds)} s; peak memory {amount_text(cost.peak_mib)} MiB.",
         f"Trained were {amount_text(cost.trainable_parameters)} of {amount_text(cost.total_parameters)} parameters "
         f"({share}); the saved weights take {amount_text(cost.model_mib)} MiB.",
+        *_speed_line(result.speed),
     ]
+
+
+def _speed_line(plan: SpeedPlan | None) -> list[str]:
+    """Name what a run did to be fast; it says at the start why, and `result.json` keeps that."""
+    if plan is None:
+        return []
+    done = {
+        "bf16 autocast": plan.bf16,
+        "batches of rows of like length": plan.batches_by_length,
+        f"batches of at most {amount_text(plan.max_tokens_per_batch or 0)} tokens": plan.max_tokens_per_batch,
+        f"{plan.attention} attention": plan.attention,
+        "cheap dropout": plan.cheap_dropout,
+        "evaluation by length": plan.evaluation_by_length,
+        "frozen layers computed once a row": plan.frozen_prefix,
+    }
+    names = [name for name, is_done in done.items() if is_done]
+    return [f"To be fast: {', '.join(names)}."] if names else []
 
 
 def _label_part(result: Result) -> list[str]:

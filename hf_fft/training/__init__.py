@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from hf_fft.training.arguments import check_precision, steps_in_all, steps_per_epoch, training_arguments, trains_on_gpu
+from hf_fft.training.arguments import (
+    batches_per_epoch,
+    check_precision,
+    steps_in_all,
+    steps_per_epoch,
+    training_arguments,
+    trains_on_gpu,
+)
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
+from hf_fft.training.fit import check_fit
 from hf_fft.training.memory import PeakMemory
+from hf_fft.training.preview import preview
 from hf_fft.training.scoring import Scored, score_splits, with_groups
+from hf_fft.training.speed import plan_speed, with_choice
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
@@ -17,14 +27,19 @@ __all__ = [
     "LearningRateRecorder",
     "PeakMemory",
     "Scored",
+    "batches_per_epoch",
     "build_trainer",
+    "check_fit",
     "check_precision",
     "device_of",
+    "plan_speed",
     "precision_of",
+    "preview",
     "score_splits",
     "steps_in_all",
     "steps_per_epoch",
     "training_arguments",
     "trains_on_gpu",
+    "with_choice",
     "with_groups",
 ]

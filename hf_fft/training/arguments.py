@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from transformers import Seq2SeqTrainingArguments, TrainingArguments, get_scheduler
 
 from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.recipe import Recipe
-from hf_fft.result import Metric
+from hf_fft.result import Metric, SpeedPlan
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
+from hf_fft.training.batches import token_lengths, training_sampler
 
 LOG_LINES_PER_EPOCH = 20
 # Predictions move from the device to memory every so many batches; HF would keep them all on the device.
@@ -31,14 +33,16 @@ def training_arguments(
     task: Task,
     *,
     output_dir: Path,
-    training_items: int,
+    training_items: Dataset,
     validates: bool,
+    speed: SpeedPlan,
 ) -> TrainingArguments:
     """Build HF's arguments for a run.
 
     Args:
-        training_items: Items in the encoded training split; with it the log's interval is chosen.
+        training_items: The encoded training split; by the steps of its epoch the log's interval is chosen.
         validates: Whether there is a validation split to choose the best weights by.
+        speed: What was chosen to be fast; it says nothing that the recipe says.
 
     Raises:
         RecipeError: if this machine cannot do what the recipe asks.
@@ -55,6 +59,7 @@ def training_arguments(
         "restore_callback_states_from_checkpoint": True,
         "report_to": "none",
         "save_total_limit": 1,
+        **({"bf16": True} if speed.bf16 else {}),
         **_keeping_the_best(asked, task.primary_metric, validates=validates),
     }
     fixed: dict[str, Any] = {
@@ -74,7 +79,8 @@ def training_arguments(
     except (ValueError, TypeError, ImportError) as error:
         raise RecipeError(f"training: {error}") from error
     if "logging_steps" not in asked and "logging_strategy" not in asked:
-        arguments.logging_steps = max(1, steps_per_epoch(arguments, training_items) // LOG_LINES_PER_EPOCH)
+        batches = batches_per_epoch(arguments, training_items, speed)
+        arguments.logging_steps = max(1, steps_per_epoch(arguments, batches) // LOG_LINES_PER_EPOCH)
     _check_schedule(arguments)
     return arguments
 
@@ -106,17 +112,24 @@ def _check_trackers(asked: dict[str, Any]) -> None:
         raise MissingExtraError("wandb", 'training.report_to "wandb"')
 
 
-def steps_in_all(arguments: TrainingArguments, training_items: int) -> int:
-    """Return the optimizer steps that a run will take."""
+def batches_per_epoch(arguments: TrainingArguments, training_items: Dataset, speed: SpeedPlan) -> int:
+    """Return the batches that each process takes in an epoch."""
+    lengths = token_lengths(training_items) if speed.max_tokens_per_batch is not None else None
+    if lengths is not None:
+        return len(training_sampler(speed, arguments, lengths))
+    return math.ceil(len(training_items) / (arguments.train_batch_size * arguments.world_size))
+
+
+def steps_per_epoch(arguments: TrainingArguments, batches: int) -> int:
+    """Return the optimizer steps of an epoch of so many batches."""
+    return max(1, math.ceil(batches / arguments.gradient_accumulation_steps))
+
+
+def steps_in_all(arguments: TrainingArguments, batches: int) -> int:
+    """Return the optimizer steps that a run will take, whose epochs have so many batches."""
     if arguments.max_steps > 0:
         return arguments.max_steps
-    return math.ceil(arguments.num_train_epochs * steps_per_epoch(arguments, training_items))
-
-
-def steps_per_epoch(arguments: TrainingArguments, training_items: int) -> int:
-    """Return the optimizer steps of one epoch."""
-    batches = math.ceil(training_items / (arguments.train_batch_size * arguments.world_size))
-    return max(1, math.ceil(batches / arguments.gradient_accumulation_steps))
+    return math.ceil(arguments.num_train_epochs * steps_per_epoch(arguments, batches))
 
 
 def _keeping_the_best(asked: dict[str, Any], metric: Metric, *, validates: bool) -> dict[str, Any]:

@@ -5,17 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from datasets import Dataset
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
 from hf_fft.data import Splits
 from hf_fft.errors import RecipeError
-from hf_fft.recipe import Recipe, TextClassificationRecipe
+from hf_fft.recipe import AutoSpeedRecipe, Recipe, TextClassificationRecipe
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
 from hf_fft.training.arguments import training_arguments
+from hf_fft.training.batches import token_lengths
 from hf_fft.training.callbacks import CostMeter
+from hf_fft.training.fast_model import quicken
+from hf_fft.training.prefix_callback import attach_frozen_prefix
+from hf_fft.training.speed import plan_speed
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
+
+# Strategies under which layers are frozen from the bottom up. LoRA's adapters sit in every layer.
+PREFIX_STRATEGIES = frozenset({"feature_based", "gradual_unfreezing", "probe_then_full"})
 
 
 def build_trainer(
@@ -28,7 +37,7 @@ def build_trainer(
     tokenizer: PreTrainedTokenizerBase,
     output_dir: Path,
 ) -> AnyTrainer:
-    """Load the model under the recipe's seed and build the trainer that fine-tunes it.
+    """Plan for speed, load the model under the recipe's seed, and build the trainer that fine-tunes it.
 
     Raises:
         RecipeError: if options of the recipe exclude each other.
@@ -36,19 +45,24 @@ def build_trainer(
     """
     validates = splits.validation is not None
     _check_early_stopping(recipe, validates=validates)
+    # What can only be chosen for the loaded model is added to the plan below, by `with_choice`.
+    speed = plan_speed(recipe, encoded)
     arguments = training_arguments(
         recipe,
         strategy,
         task,
         output_dir=output_dir,
-        training_items=len(encoded.train),
+        training_items=encoded.train,
         validates=validates,
+        speed=speed,
     )
     _check_smoothing(recipe)
     set_seed(recipe.seed)
     model = task.load_model(recipe.model)
     if model.config.get_text_config().pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu":
+        speed = quicken(model, speed, tokens=_usual_length(encoded.train))
     collator = task.collator(tokenizer, model)
     trainer = _built(
         recipe,
@@ -56,6 +70,7 @@ def build_trainer(
         model,
         arguments,
         strategy=strategy,
+        speed=speed,
         train_dataset=encoded.train,
         eval_dataset=encoded.validation,
         processing_class=tokenizer,
@@ -67,9 +82,18 @@ def build_trainer(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[CostMeter(), *task.callbacks(collator), *_early_stopping(recipe)],
     )
+    if isinstance(recipe.speed, AutoSpeedRecipe) and recipe.speed.frozen_prefix and strategy.name in PREFIX_STRATEGIES:
+        changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
+        attach_frozen_prefix(trainer, recipe.speed.max_cache_gib, why_not=changing)
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer
+
+
+def _usual_length(rows: Dataset) -> int:
+    """Return the median length of the rows in tokens; 0 where they have none."""
+    lengths = token_lengths(rows)
+    return 0 if lengths is None or not len(lengths) else int(np.median(lengths))
 
 
 def _built(

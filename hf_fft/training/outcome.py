@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import torch
 from pydantic import JsonValue
 
 from hf_fft.recipe import Recipe
@@ -19,6 +18,7 @@ from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Re
 from hf_fft.training.build import device_of, precision_of
 from hf_fft.training.callbacks import CostMeter
 from hf_fft.training.scoring import Scored
+from hf_fft.training.speed import bf16_units
 from hf_fft.training.trainer import AnyTrainer
 
 PACKAGES = ("hf_fft", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "scikit-learn")
@@ -45,6 +45,7 @@ def result_of(
         data=data,
         environment=environment_of(trainer),
         best_step=trainer.state.best_global_step,
+        speed=trainer.speed,
         notes=notes,
     )
 
@@ -154,13 +155,6 @@ def _processor() -> str:
         for line in information.read_text().splitlines():
             if line.startswith("model name"):
                 name = line.partition(":")[2].strip()
-                return f"{name}, AVX512-BF16" if _has_bf16() else name
+                units = bf16_units()
+                return f"{name}, {units}" if units else name
     return platform.processor() or platform.machine()
-
-
-def _has_bf16() -> bool:
-    return (
-        bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
-        if hasattr(torch.cpu, "get_capabilities")
-        else False
-    )

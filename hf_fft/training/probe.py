@@ -17,6 +17,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 
 from hf_fft.strategies import Probe
 from hf_fft.training.callbacks import CostMeter
+from hf_fft.training.prefix_callback import prefix_callback_of
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +48,12 @@ class ProbeCallback(TrainerCallback):
         trainer, validates = self.trainer, self.trainer.eval_dataset is not None
         folder = Path(str(args.output_dir)) / "probe"
         stops = [EarlyStoppingCallback(PATIENCE_EPOCHS)] if _keeps_best(args) and validates else []
-        meters = [one for one in trainer.callback_handler.callbacks if isinstance(one, CostMeter)]
+        shared = [one for one in trainer.callback_handler.callbacks if _goes_along(one)]
         prober = type(trainer)(
             model,
             probe_arguments(args, self.probe, folder, validates=validates),
             strategy=self.probe.strategy,
+            speed=trainer.speed,
             data_collator=trainer.data_collator,
             train_dataset=trainer.train_dataset,
             eval_dataset=trainer.eval_dataset,
@@ -59,9 +61,12 @@ class ProbeCallback(TrainerCallback):
             compute_loss_func=trainer.compute_loss_func,
             compute_metrics=trainer.compute_metrics,
             preprocess_logits_for_metrics=trainer.preprocess_logits_for_metrics,
-            callbacks=[*meters, *stops],
+            callbacks=[*shared, *stops],
         )
+        if (prefix := prefix_callback_of(trainer)) is not None:
+            prefix.attach_to(prober)
         prober.train()
+        trainer.speed = prober.speed
         if trainer.is_world_process_zero():
             shutil.rmtree(folder, ignore_errors=True)
         logger.info("the head alone: %d steps at %g", prober.state.global_step, self.probe.learning_rate)
@@ -82,6 +87,11 @@ def probe_arguments(args: TrainingArguments, probe: Probe, folder: Path, *, vali
     changed.eval_strategy = changed.save_strategy = once_an_epoch
     changed.load_best_model_at_end = once_an_epoch == "epoch"
     return changed
+
+
+def _goes_along(callback: TrainerCallback) -> bool:
+    """Say whether a run's callback works in its first part too: the clock, and what a task does to its data."""
+    return isinstance(callback, CostMeter) or getattr(callback, "belongs_to_data", False)
 
 
 def _keeps_best(args: TrainingArguments) -> bool:

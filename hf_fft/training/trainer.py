@@ -1,13 +1,14 @@
 """The HF Trainer, barely touched.
 
-`FullFinetuningTrainer` and `FullFinetuningSeq2SeqTrainer` are `Trainer` and `Seq2SeqTrainer` with a `strategy=`;
-everything else is HF's constructor. What they change, and why, stands in docs/design.md:
+`FullFinetuningTrainer` and `FullFinetuningSeq2SeqTrainer` are `Trainer` and `Seq2SeqTrainer` with a `strategy=` and a
+`speed=`; everything else is HF's constructor. What they change, and why, stands in docs/design.md:
 
 * parameter groups come from the strategy, named, the head first;
 * the loss is exact under accumulation and across processes, with a task's loss or without;
 * rows that accelerate repeats to fill the last batch of an epoch carry no loss;
 * a loss that is not finite stops the run before it reaches the weights;
-* evaluation keeps the order of the rows;
+* evaluation keeps the order of the rows, also where a speed plan runs the longest first;
+* a speed plan may choose the batches of training;
 * a model that writes is given the prompt alone, writes in the precision of its weights, and writes once a row.
 """
 
@@ -16,25 +17,33 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset, Sampler, SequentialSampler
-from transformers import Seq2SeqTrainer, Trainer, TrainingArguments
+from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
+from transformers import Seq2SeqTrainer, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from hf_fft.errors import RecipeError, StrategyError, TrainingError
+from hf_fft.result import SpeedPlan
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
+from hf_fft.training.argument_checks import allow_freezing, refuse_inexact, use_one_gpu
+from hf_fft.training.batches import (
+    LikeLengthRows,
+    LongestFirst,
+    TokenBatches,
+    in_order,
+    sampler_of,
+    token_lengths,
+    training_sampler,
+)
 from hf_fft.training.callbacks import LearningRateRecorder
 from hf_fft.training.probe import ProbeCallback
-from hf_fft.training.writing import what_is_read, without_autocast
-
-logger = logging.getLogger(__name__)
+from hf_fft.training.writing import what_is_read, with_decoder_inputs, without_autocast
 
 if TYPE_CHECKING:
     _Base = Trainer
@@ -46,18 +55,27 @@ class _FullFinetuning(_Base):
     """What both trainers add to HF's."""
 
     def __init__(
-        self, model: Any = None, args: Any = None, *more: Any, strategy: str | Strategy = "full", **options: Any
+        self,
+        model: Any = None,
+        args: Any = None,
+        *more: Any,
+        strategy: str | Strategy = "full",
+        speed: SpeedPlan | None = None,
+        **options: Any,
     ) -> None:
         self.strategy = strategy_for(strategy)
+        self.speed = speed or SpeedPlan()
+        if self.speed.threads is not None:
+            torch.set_num_threads(self.speed.threads)
         self._step_batches: list[dict[str, Any]] = []
         self._step_losses: list[Tensor] = []
         if isinstance(model, nn.Module):
             model = self.strategy.prepare(model)
         if args is not None:
-            _refuse_inexact(args)
-            _use_one_gpu(args)
+            refuse_inexact(args)
+            use_one_gpu(args)
             if self.strategy.freezes_while_training:
-                _allow_freezing(args, self.strategy.name)
+                allow_freezing(args, self.strategy.name)
         super().__init__(model, args, *more, **options)
         self.compute_loss_func = self._exact_loss(self.compute_loss_func)
         if self.compute_loss_func is None and not losses.uses_item_count(self.model):
@@ -116,11 +134,18 @@ class _FullFinetuning(_Base):
     ) -> tuple[list[dict[str, Any]], Tensor | int | None]:
         """Draw the micro-batches of one optimizer step and count their items, repeated rows left out."""
         batches, counted = super().get_batch_samples(epoch_iterator, num_batches, device)
-        if counted is not None and self._ends_with_repeated_rows():
-            batches[-1] = self._without_repeated_rows(batches[-1])
+        real_rows = self._rows_of_last_batch()
+        if counted is not None and real_rows:
+            batches[-1] = self._without_repeated_rows(batches[-1], real_rows)
             counted = self._get_num_items_in_batch(batches, device)
         self._step_batches, self._step_losses = batches, []
         return batches, counted
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], *more: Any, **options: Any) -> Any:
+        """Take HF's loss; a decoder that nobody gave anything to read gets it from the labels."""
+        if self.compute_loss_func is not None:
+            inputs = with_decoder_inputs(self.model, inputs)
+        return super().compute_loss(model, inputs, *more, **options)
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
@@ -136,13 +161,52 @@ class _FullFinetuning(_Base):
             self._stop_on_non_finite_loss()
         return loss
 
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Return HF's loader; it tells a speed plan's sampler the epoch, whatever accelerate puts in between."""
+        loader: Any = super().get_train_dataloader()
+        sampler = sampler_of(loader)
+        if isinstance(sampler, LikeLengthRows | TokenBatches):
+            # accelerate looks two steps down for a sampler, and when several processes skip the batches of a resumed
+            # epoch it stands three steps down (accelerate 1.15).
+            loader.set_sampler(sampler)
+        return loader
+
+    def evaluation_loop(self, dataloader: DataLoader[Any], *more: Any, **options: Any) -> EvalLoopOutput:
+        """Run HF's loop, and put what came of rows that ran longest first back in the rows' own order."""
+        sampler = sampler_of(dataloader)
+        if not isinstance(sampler, LongestFirst):
+            return super().evaluation_loop(dataloader, *more, **options)
+        metrics = self.compute_metrics
+        self.compute_metrics = None if metrics is None else in_order(metrics, sampler)
+        try:
+            output = super().evaluation_loop(dataloader, *more, **options)
+        finally:
+            self.compute_metrics = metrics
+        return output._replace(
+            predictions=sampler.restored(output.predictions), label_ids=sampler.restored(output.label_ids)
+        )
+
+    def _get_train_sampler(self, train_dataset: Dataset[Any] | None = None) -> Sampler[Any] | None:
+        """Draw rows or batches as the speed plan says; without one, as HF does."""
+        if not self.speed.batches_by_length and self.speed.max_tokens_per_batch is None:
+            return super()._get_train_sampler(train_dataset)
+        lengths = token_lengths(self.train_dataset if train_dataset is None else train_dataset)
+        if lengths is None:
+            raise RecipeError("batches by length or by tokens need training rows with a column input_ids.")
+        return training_sampler(self.speed, self.args, lengths)
+
     def _get_eval_sampler(self, eval_dataset: Dataset[Any]) -> Sampler[int] | None:
-        """Keep evaluation and prediction in the order of the rows.
+        """Keep evaluation and prediction in the order of the rows, or run the longest first as the speed plan says.
 
         With `group_by_length` Trainer would also shuffle these (transformers 5.23), and predictions would be laid
         beside the wrong rows.
         """
-        return SequentialSampler(eval_dataset) if self.args.world_size <= 1 else None  # type: ignore[arg-type]
+        args = self.args
+        whole = args.eval_do_concat_batches and not args.batch_eval_metrics and not args.dataloader_drop_last
+        lengths = token_lengths(eval_dataset) if self.speed.evaluation_by_length and whole else None
+        if lengths is not None:
+            return LongestFirst(lengths)
+        return SequentialSampler(eval_dataset) if args.world_size <= 1 else None  # type: ignore[arg-type]
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Tensor | int | None:
         """Count label elements as the losses do: Trainer counts `ne(-100)`, and -100 may be a regression target."""
@@ -176,18 +240,25 @@ class _FullFinetuning(_Base):
                     )
         return groups
 
-    def _ends_with_repeated_rows(self) -> bool:
-        state = self.accelerator.gradient_state
-        return self.args.world_size > 1 and state.end_of_dataloader and state.remainder > 0
+    def _rows_of_last_batch(self) -> int:
+        """Return how many rows of an epoch's last batch, over all processes, are real; 0 where none is repeated."""
+        args, state = self.args, self.accelerator.gradient_state
+        whole_batches = self.speed.max_tokens_per_batch is not None or args.train_sampling_strategy == "batch_rebalance"
+        if args.world_size <= 1 or not state.end_of_dataloader or whole_batches or args.dataloader_drop_last:
+            return 0
+        if not isinstance(self.train_dataset, Sized):
+            return max(0, state.remainder)
+        # accelerate does not know its own remainder in an epoch that a resumed run begins in the middle (1.15).
+        return len(self.train_dataset) % (args.train_batch_size * args.world_size)
 
-    def _without_repeated_rows(self, batch: dict[str, Any]) -> dict[str, Any]:
+    def _without_repeated_rows(self, batch: dict[str, Any], real_rows: int) -> dict[str, Any]:
         """Take the rows out of the loss that accelerate drew a second time to fill the epoch's last batch.
 
-        The last batch is dealt to the processes in order; its first `remainder` rows are the real ones.
+        The last batch is dealt to the processes in order; its first rows are the real ones.
         """
         labels = batch["labels"]
         place = self.accelerator.process_index * len(labels) + torch.arange(len(labels), device=labels.device)
-        return {**batch, "labels": losses.ignore_rows(labels, place >= self.accelerator.gradient_state.remainder)}
+        return {**batch, "labels": losses.ignore_rows(labels, place >= real_rows)}
 
     def _stop_on_non_finite_loss(self) -> None:
         bad = [batch for batch, loss in zip(self._step_batches, self._step_losses, strict=True) if not loss.isfinite()]
@@ -256,48 +327,6 @@ def _countable(batch: Any) -> Any:
     if not isinstance(labels, Tensor) or not labels.is_floating_point():
         return batch
     return {**batch, "labels": torch.where(losses.ignored(labels), losses.IGNORED, 0)}
-
-
-def _refuse_inexact(args: TrainingArguments) -> None:
-    if args.world_size > 1 and not args.average_tokens_across_devices:
-        raise StrategyError(
-            "average_tokens_across_devices is off, and without it the loss of several processes is a mean of means. "
-            "Leave it on."
-        )
-
-
-def _allow_freezing(args: TrainingArguments, strategy: str) -> None:
-    """Let layers be frozen after the model was wrapped, or refuse what cannot.
-
-    Raises:
-        StrategyError: under FSDP, DeepSpeed or reentrant activation checkpointing.
-    """
-    for engine, chosen in (("FSDP", args.fsdp), ("DeepSpeed", args.deepspeed)):
-        if chosen:
-            raise StrategyError(
-                f'strategy "{strategy}" freezes and opens layers while it trains, and {engine} lays parameters out '
-                "once for all. Use DDP (torchrun without further options), or another strategy."
-            )
-    options = args.activation_checkpointing_kwargs
-    if isinstance(options, Mapping) and options.get("use_reentrant"):
-        raise StrategyError(
-            f'strategy "{strategy}" freezes lower layers, and reentrant activation checkpointing then gives no '
-            "gradients at all. Leave use_reentrant out of training.activation_checkpointing_kwargs."
-        )
-    # With activation checkpointing Trainer would turn it off (transformers 5.23), and DDP would wait for gradients
-    # that frozen layers never give.
-    args.ddp_find_unused_parameters = True
-
-
-def _use_one_gpu(args: TrainingArguments) -> None:
-    if args.n_gpu > 1:
-        # nn.DataParallel, which Trainer would choose, is slow and multiplies an exact loss (transformers 5.23).
-        logger.warning(
-            "%d GPUs are here and one is used. For all of them: torchrun --nproc-per-node %d -m hf_fft.run RECIPE",
-            args.n_gpu,
-            args.n_gpu,
-        )
-        args._n_gpu = 1
 
 
 def _training_rows(rows: Any, batch: dict[str, Any]) -> list[int]:

@@ -30,6 +30,19 @@ def what_is_read(batch: Mapping[str, Any], *, decoder_only: bool, pad_token_id: 
     return {"input_ids": _padded(prompts, pad_token_id), "attention_mask": _padded(ones, 0)}
 
 
+def with_decoder_inputs(model: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """Return a batch with what the decoder reads, made of its labels as the model itself would make it.
+
+    Trainer takes the labels away from a model whose loss is computed outside (transformers 5.23). Without them some
+    models stop, and others read the source a second time, without a word.
+    """
+    shifted = getattr(model, "prepare_decoder_input_ids_from_labels", None)
+    given = {"decoder_input_ids", "decoder_inputs_embeds"} & set(batch)
+    if shifted is None or given or batch.get("labels") is None:
+        return batch
+    return {**batch, "decoder_input_ids": shifted(labels=batch["labels"])}
+
+
 def _padded(rows: list[Tensor], value: int) -> Tensor:
     return pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left")
 

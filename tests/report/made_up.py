@@ -1,7 +1,7 @@
 """Results of runs that never were, for the tests of tables, pictures and cards."""
 
 from hf_fft.recipe.records import Recipe
-from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Result, TrainingPoint
+from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Result, SpeedPlan, TrainingPoint
 
 REPORT = {
     "splits": {
@@ -90,6 +90,7 @@ def made_up_result(strategy="full", accuracy=0.861, **fields):
             precision="bf16",
         ),
         "best_step": 500,
+        "speed": SpeedPlan(bf16=True, batches_by_length=True, evaluation_by_length=True, reasons=("made up",)),
         "notes": ('learning rate 5e-05: the default of strategy "full".',),
     }
     return Result(**{**values, **fields})

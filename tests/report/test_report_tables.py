@@ -66,6 +66,7 @@ def test_a_single_run_shows_scores_by_split_labels_cost_and_notes():
         "",
         "Training took 412 s for 750 steps, evaluation 31.5 s; peak memory 3,210 MiB.",
         "Trained were 109,483,778 of 109,483,778 parameters (100.0%); the saved weights take 418 MiB.",
+        "To be fast: bf16 autocast, batches of rows of like length, evaluation by length.",
         "",
         '- learning rate 5e-05: the default of strategy "full".',
     ]

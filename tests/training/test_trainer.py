@@ -10,6 +10,8 @@ import torch
 from conftest import tiny_config
 from datasets import Dataset
 from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
     BertForMaskedLM,
     BertForMultipleChoice,
     BertForSequenceClassification,
@@ -231,6 +233,20 @@ def test_the_sequence_to_sequence_trainer_has_an_exact_loss(tmp_path):
         trainer_class=FullFinetuningSeq2SeqTrainer,
     )
     assert at_once == pytest.approx(accumulated, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["T5", "BART"])
+def test_a_decoder_that_nobody_gave_anything_to_read_reads_the_labels_as_in_hfs_trainer(kind, tmp_path):
+    sizes = {"vocab_size": 40, "d_model": 16}
+    if kind == "T5":
+        model = T5ForConditionalGeneration(T5Config(**sizes, d_kv=8, d_ff=32, num_layers=1, decoder_start_token_id=0))
+    else:
+        layers = {f"{side}_{name}": 1 for side in ("encoder", "decoder") for name in ("layers", "attention_heads")}
+        model = BartForConditionalGeneration(BartConfig(**sizes, **layers, max_position_embeddings=16))
+    batch = {"input_ids": torch.tensor([[5, 6, 7, 2]]), "labels": torch.tensor([[9, 8, 2, -100]])}
+    trainer = FullFinetuningTrainer(model.eval(), arguments(tmp_path))
+    loss, expected = (one.compute_loss(model, dict(batch)).item() for one in (trainer, Trainer(model, trainer.args)))
+    assert loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_head_whose_own_loss_ignores_the_count_is_averaged_by_trainer(tmp_path):

@@ -1,0 +1,127 @@
+"""Attention for CPUs, by the formula, a few rows at a time.
+
+With attention dropout torch's SDPA takes its general path on a CPU: in float32 whatever the autocast says, the scores
+of the whole batch written out several times, and a random number from a slow generator for each of them (torch 2.13).
+The fused kernel that it takes without dropout loses on short rows. Here the scores of a few rows at a time, which fit
+into the processor's cache, are computed in the precision of the inputs, as `eager` attention does; backward keeps the
+probabilities and the dropout masks, a byte each.
+
+It is registered with transformers' `AttentionInterface` under a name of its own, which a saved config does not hold.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
+
+from hf_fft.training.dropout import LEVELS, keep_mask, levels_dropped
+
+NAME = "hf_fft_cpu"
+# Scores that are computed at once: 2 MiB of bfloat16, which with their like fit into a second-level cache.
+SCORES_AT_ONCE = 2**20
+# Given by some models, and changing the result in ways that are not computed here.
+NOT_COMPUTED = ("softcap", "s_aux", "position_bias")
+
+
+def register_attention() -> str:
+    """Make the implementation known to transformers, and return its name."""
+    AttentionInterface.register(NAME, attention)
+    AttentionMaskInterface.register(NAME, eager_mask)
+    return NAME
+
+
+def attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """Compute attention as transformers' attention functions do.
+
+    Args:
+        module: The model's attention; its `num_key_value_groups` says how many queries share a key.
+        query: (rows, heads, tokens, size of a head).
+        key: (rows, heads of keys, tokens read, size of a head).
+        value: As `key`.
+        attention_mask: Added to the scores; (rows, 1 or heads, tokens, tokens read).
+        scaling: Of the scores; one over the root of the head's size if absent.
+        options: `dropout`, the probability at which attention weights are dropped; others of transformers.
+
+    Returns:
+        (rows, tokens, heads, size of a head), and no attention weights.
+
+    Raises:
+        ValueError: for an option that is not computed here.
+    """
+    wrong = [name for name in NOT_COMPUTED if options.get(name) is not None]
+    if wrong:
+        raise ValueError(f"the attention {NAME} does not compute {', '.join(wrong)}")
+    sharing = getattr(module, "num_key_value_groups", 1)
+    if sharing > 1:
+        key, value = key.repeat_interleave(sharing, dim=1), value.repeat_interleave(sharing, dim=1)
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    if attention_mask is not None:
+        # The lowest float32 would become minus infinity in bfloat16, and a row that may read nothing would become NaN.
+        attention_mask = attention_mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+    dropped = levels_dropped(options.get("dropout", 0.0))
+    with torch.autocast(query.device.type, enabled=False):
+        out = _Attention.apply(query * scaling, key.to(query.dtype), value.to(query.dtype), attention_mask, dropped)
+    return out, None
+
+
+class _Attention(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropped: int) -> Tensor:
+        rows, heads, tokens, _ = query.shape
+        context.at_once = max(1, SCORES_AT_ONCE // (heads * tokens * key.shape[2]))
+        context.scale = LEVELS / (LEVELS - dropped)
+        training = any(context.needs_input_grad)
+        out = query.new_empty(rows, tokens, heads, value.shape[-1])
+        weights, kept = [], []
+        for here in _parts(rows, context.at_once):
+            scores = query[here] @ key[here].transpose(2, 3)
+            if mask is not None:
+                scores += mask[here] if mask.shape[0] > 1 else mask
+            probabilities = weight = torch.softmax(scores, dim=-1)
+            if dropped:
+                keep = keep_mask(tuple(weight.shape), dropped)
+                weight = weight * keep
+                kept += [keep] if training else []
+            weights += [probabilities] if training else []
+            out[here] = (weight @ value[here]).mul_(context.scale).transpose(1, 2)
+        context.parts = len(weights)
+        context.save_for_backward(query, key, value, out, *weights, *kept)
+        return out
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        query, key, value, out, *kept = context.saved_tensors
+        weights, masks = kept[: context.parts], kept[context.parts :]
+        of_query, of_key, of_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        gradient = gradients[0].to(query.dtype)
+        # The sum over all weights of weight times gradient is that of output times gradient (arXiv:2205.14135, B.4).
+        shares = (gradient * out).sum(dim=-1).transpose(1, 2).unsqueeze(-1)
+        for index, here in enumerate(_parts(query.shape[0], context.at_once)):
+            outside = gradient[here].transpose(1, 2) * context.scale
+            weight, inside = weights[index], outside @ value[here].transpose(2, 3)
+            if masks:
+                inside *= masks[index]
+                of_value[here] = (weight * masks[index]).transpose(2, 3) @ outside
+            else:
+                of_value[here] = weight.transpose(2, 3) @ outside
+            inside -= shares[here]
+            inside *= weight
+            of_query[here] = inside @ key[here]
+            of_key[here] = inside.transpose(2, 3) @ query[here]
+        return of_query, of_key, of_value, None, None
+
+
+def _parts(rows: int, at_once: int) -> list[slice]:
+    return [slice(start, min(rows, start + at_once)) for start in range(0, rows, at_once)]

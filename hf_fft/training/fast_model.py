@@ -1,0 +1,120 @@
+"""What is done to a loaded model on a CPU so that its steps cost less; names and weights stay as they are."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, PreTrainedModel
+
+from hf_fft.result import SpeedPlan
+from hf_fft.training.allocator import keep_freed_memory
+from hf_fft.training.attention import register_attention
+from hf_fft.training.dropout import cheapen_dropout
+from hf_fft.training.speed import with_choice
+
+# Where configs say at which probability attention weights are dropped, and how many heads there are.
+ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop", "dropout_rate")
+HEADS = ("num_attention_heads", "n_head", "num_heads")
+MEASURED_TOKENS = 2048
+REPEATS = 3
+# Another implementation has to be this much faster than the model's own to be worth it.
+LEAST_GAIN = 1.05
+SAME_LOGITS = 1e-4
+
+
+def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int) -> SpeedPlan:
+    """Do to a model on a CPU what makes its steps cheaper; return the plan with what was done. Changes the model.
+
+    Args:
+        tokens: In a row of usual length, by which attention is measured.
+    """
+    if keep_freed_memory():
+        plan = with_choice(plan, "memory that was freed is kept for the next step")
+    if swapped := cheapen_dropout(model):
+        reason = f"random numbers of {swapped} dropout modules from a faster generator, at the same probabilities"
+        plan = with_choice(plan, reason, cheap_dropout=True)
+    own = getattr(model.config, "_attn_implementation", None)
+    if own != "sdpa" or not tokens:
+        return plan
+    ours = register_attention()
+    times = {name: _attention_seconds(model, name, tokens=tokens, bf16=plan.bf16) for name in (own, ours)}
+    gain = times[own] / times[ours]
+    if gain < LEAST_GAIN:
+        return with_choice(plan, f"attention {own}: measured at {tokens} tokens a row, ours is not faster")
+    if not _same_logits(model, ours):
+        return with_choice(plan, f"attention {own}: ours does not give this model's logits")
+    model.set_attn_implementation(ours)
+    return with_choice(plan, f"attention {ours}: measured at {tokens} tokens a row, {gain:.1f} × {own}", attention=ours)
+
+
+def _attention_seconds(model: PreTrainedModel, name: str, *, tokens: int, bf16: bool) -> float:
+    """Time one attention forward and backward, at the run's length, heads and dropout; the random state stays."""
+    config = model.config.get_text_config()
+    heads = next((int(getattr(config, field)) for field in HEADS if getattr(config, field, None)), 1)
+    dropout = next((float(getattr(config, field)) for field in ATTENTION_DROPOUT if hasattr(config, field)), 0.0)
+    rows, size = max(1, MEASURED_TOKENS // tokens), max(1, config.hidden_size // heads)
+    implementation = AttentionInterface()[name]
+    with torch.random.fork_rng(devices=[]):
+        states = torch.randn(3, rows, heads, tokens, size, dtype=torch.bfloat16 if bf16 else torch.float32)
+        query, key, value = (one.requires_grad_() for one in states)
+        mask = _padding_mask(rows, tokens, states.dtype, added=name != "sdpa")
+        step = _step(implementation, query, key, value, mask, dropout)
+        return statistics.median(_seconds(step) for _ in range(REPEATS + 1))
+
+
+def _padding_mask(rows: int, tokens: int, dtype: torch.dtype, *, added: bool) -> Tensor:
+    """Return a mask in which a tenth of the tokens is padding: boolean, or to be added to scores."""
+    read = torch.arange(tokens) < max(1, tokens * 9 // 10)
+    mask = read.expand(rows, 1, tokens, tokens)
+    return torch.zeros(mask.shape, dtype=dtype).masked_fill(~mask, torch.finfo(dtype).min) if added else mask
+
+
+def _step(
+    implementation: Callable[..., Any], query: Tensor, key: Tensor, value: Tensor, mask: Tensor, dropout: float
+) -> Callable[[], None]:
+    module = nn.Module()
+    module.is_causal = False  # type: ignore[assignment]
+
+    def step() -> None:
+        out = implementation(module, query, key, value, mask, dropout=dropout, is_causal=False)[0]
+        out.sum().backward()
+
+    return step
+
+
+def _seconds(step: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    step()
+    return time.perf_counter() - started
+
+
+@torch.no_grad()
+def _same_logits(model: PreTrainedModel, name: str) -> bool:
+    """Say whether another attention gives the same logits in float32, on a few tokens with padding."""
+    training, own = model.training, model.config._attn_implementation
+    assert own is not None
+    model.eval()
+    try:
+        expected = _logits(model)
+        model.set_attn_implementation(name)
+        return bool(torch.allclose(_logits(model), expected, atol=SAME_LOGITS, rtol=SAME_LOGITS))
+    except ValueError:  # what our attention raises for options that it does not compute
+        return False
+    finally:
+        model.set_attn_implementation(own)
+        model.train(training)
+
+
+def _logits(model: PreTrainedModel) -> Tensor:
+    inputs = torch.arange(2 * 8).view(2, 8) % min(8, model.config.get_text_config().vocab_size)
+    mask = torch.ones_like(inputs)
+    mask[1, 5:] = 0
+    more = {"decoder_input_ids": inputs} if model.config.is_encoder_decoder else {}
+    outputs = model(input_ids=inputs, attention_mask=mask, **more)
+    # Question answering has two, and no "logits"; the first tensor is enough.
+    return next(value for value in outputs.values() if isinstance(value, Tensor))

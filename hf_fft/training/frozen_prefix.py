@@ -1,0 +1,228 @@
+"""What the frozen layers below the first open one compute is computed once a row and kept.
+
+While it is installed, the backbone looks up the states of its rows by what it reads of them, computes those that are
+missing with its own frozen layers, and goes on from there. So training, evaluation and prediction, in Trainer's own
+loop, need no other data and no other collator, and a row whose tokens changed by a bit is computed anew. The key of
+what is kept covers weights, precision and layer; `prefix_rows` the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor, nn
+
+from hf_fft.training.prefix_layers import Anatomy, LayerStack, NotUnderstoodError, in_eval_mode
+from hf_fft.training.prefix_probe import first_position, prefix_parameters
+from hf_fft.training.prefix_rows import Rows, rows_read, some_rows
+from hf_fft.training.prefix_store import Room, StateStore
+
+FORM = 1
+# Parts of a config that change nothing below the head in eval mode.
+NOT_OF_THE_PREFIX = frozenset(
+    {
+        "_attn_implementation",
+        "_attn_implementation_internal",
+        "_name_or_path",
+        "architectures",
+        "dtype",
+        "finetuning_task",
+        "id2label",
+        "label2id",
+        "num_labels",
+        "output_attentions",
+        "output_hidden_states",
+        "problem_type",
+        "return_dict",
+        "transformers_version",
+        "use_cache",
+    }
+)
+
+
+class _Filled(Exception):  # noqa: N818
+    """The states of a batch are kept: the rest of the forward pass is not needed."""
+
+
+class FrozenPrefix:
+    """The states at one boundary of a model, used in place of the layers below it, and those of boundaries to come."""
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy, room: Room, *, one_vector: bool) -> None:
+        """Take a model that was proved (`prefix_probe.prove`).
+
+        Args:
+            model: Whose frozen layers are passed over; not wrapped.
+            anatomy: Of the model.
+            room: On disk.
+            one_vector: Whether the first position's states are enough.
+        """
+        self.model = model
+        self.room = room
+        self.one_vector = one_vector
+        self.boundary = 0
+        self.stack = LayerStack(anatomy, self._answer)
+        self.stores: dict[int, StateStore] = {}
+        self.rows_computed = 0
+        self._precision = ""
+        self._vectors: Tensor | None = None
+        self._filling = False
+        self._filled: Rows | None = None
+
+    def install(self) -> None:
+        """Begin to use what is kept."""
+        self.stack.install()
+
+    def remove(self) -> None:
+        """Give the model its own forward passes back, and put on disk what is not there yet."""
+        self.stack.remove()
+        self._vectors = None
+        for store in self.stores.values():
+            store.release()
+        self.stores.clear()
+        self.boundary = 0
+
+    def move_to(self, boundary: int, ahead: Sequence[int], *, precision: str) -> None:
+        """Use another boundary, 0 for none; states of those above it may go.
+
+        Args:
+            boundary: The number of frozen layers.
+            ahead: Lower boundaries whose states are kept in the same pass.
+            precision: Of the pass, as `precision_now` names it.
+        """
+        for passed in [one for one in self.stores if one > boundary]:
+            self.stores.pop(passed).release()
+        self.boundary, self._precision, self._vectors = boundary, precision, None
+        if boundary and boundary not in self.stores:
+            keys = self._keys(precision)
+            self.stores = {one: StateStore(self.room.root / keys[one], self.room) for one in (boundary, *ahead)}
+
+    def fill(self, inputs: Mapping[str, Any]) -> Rows:
+        """Keep the states of a batch's rows, as far as they are not kept already; return what the backbone read.
+
+        Raises:
+            NotUnderstoodError: if it read something else than rows of whole numbers.
+        """
+        self._filling, self._filled = True, None
+        try:
+            self.model(**inputs)
+        except _Filled:
+            pass
+        finally:
+            self._filling = False
+        if self._filled is None:
+            raise NotUnderstoodError("its backbone read more than ids and masks of tokens")
+        return self._filled
+
+    def flush(self) -> None:
+        """Put on disk what is not there yet."""
+        for store in self.stores.values():
+            store.flush()
+
+    def take_over(self) -> None:
+        """Read what other processes have put on disk meanwhile."""
+        for store in self.stores.values():
+            store.read_segments()
+
+    def vectors_of(self, addresses: Sequence[bytes], device: torch.device) -> bool:
+        """Hold one vector for each row of the training data in memory, if all are kept; see `prefix_batches`."""
+        store = self.stores[self.boundary]
+        if not self.one_vector or not all(address in store for address in addresses):
+            return False
+        self._vectors = store.gather(addresses, 1, {}).to(device)
+        return True
+
+    def keeps(self, address: bytes) -> bool:
+        """Say whether a row's states are kept at every boundary in use."""
+        return all(address in store for store in self.stores.values())
+
+    def _answer(self, arguments: dict[str, Any]) -> Any:
+        if not self.boundary:
+            return self.stack.as_ever(arguments)
+        if self._vectors is not None and (numbered := numbered_rows(arguments)) is not None:
+            vectors = self._vectors.index_select(0, numbered)
+            return self.stack.from_states(vectors, self.boundary, {"input_ids": numbered.new_zeros(len(numbered), 1)})
+        rows = rows_read(arguments)
+        if rows is None or precision_now(next(iter(rows.inputs.values())).device.type) != self._precision:
+            return self.stack.as_ever(arguments)
+        kept = self.keeps if self._filling else self.stores[self.boundary].__contains__
+        missing = {address: place for place, address in enumerate(rows.addresses) if not kept(address)}
+        fresh = self._computed(rows, missing) if missing else {}
+        if self._filling:
+            self._filled = rows
+            raise _Filled
+        return self._from_kept(rows, fresh)
+
+    def _from_kept(self, rows: Rows, fresh: Mapping[bytes, Tensor]) -> Any:
+        tokens = 1 if self.one_vector else rows.tokens
+        device = next(iter(rows.inputs.values())).device
+        states = self.stores[self.boundary].gather(rows.addresses, tokens, fresh).to(device, non_blocking=True)
+        arguments = first_position(rows) if self.one_vector else {**rows.inputs, **rows.others}
+        return self.stack.from_states(states, self.boundary, arguments)
+
+    def _computed(self, rows: Rows, missing: Mapping[bytes, int]) -> dict[bytes, Tensor]:
+        """Run the frozen layers for the missing rows and keep what they give; return it at the present boundary."""
+        places = list(missing.values())
+        self.rows_computed += len(places)
+        with torch.no_grad(), in_eval_mode(self.stack.anatomy.body):
+            taken = self.stack.states({**some_rows(rows, places), **rows.others}, list(self.stores))
+        fresh: dict[bytes, Tensor] = {}
+        for boundary, store in self.stores.items():
+            ends = [1 if self.one_vector else rows.lengths[place] for place in places]
+            states = [each[:end] for each, end in zip(taken[boundary].cpu(), ends, strict=True)]
+            store.keep(list(missing), states)
+            if boundary == self.boundary:
+                fresh = dict(zip(missing, states, strict=True))
+        return fresh
+
+    def _keys(self, precision: str) -> dict[int, str]:
+        """Return the key of each boundary: a digest of all that decides what the layers below it compute."""
+        body, layers = self.stack.anatomy.body, self.stack.anatomy.layers
+        digest = hashlib.sha256(_said_of(body, precision, one_vector=self.one_vector).encode())
+        parts = prefix_parameters(self.model, len(layers))
+        inside = {id(buffer) for layer in layers for buffer in layer.buffers()}
+        _add(digest, [*parts[0], *(buffer for buffer in body.buffers() if id(buffer) not in inside)])
+        keys = {}
+        for number, (layer, parameters) in enumerate(zip(layers, parts[1:], strict=True), 1):
+            _add(digest, [*parameters, *layer.buffers()])
+            keys[number] = digest.hexdigest()[:40]
+        return keys
+
+
+def precision_now(device_type: str) -> str:
+    """Name the precision of the matrix products here and now."""
+    autocast = torch.is_autocast_enabled(device_type)
+    return f"{torch.get_autocast_dtype(device_type)} autocast" if autocast else "as stored"
+
+
+def numbered_rows(arguments: Mapping[str, Any]) -> Tensor | None:
+    """Return the numbers of training rows that came in the place of token ids, or None where there are ids.
+
+    Row n travels as -1 - n, and a token's id is never negative.
+    """
+    ids = arguments.get("input_ids")
+    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.shape[1] != 1 or not len(ids) or int(ids[0, 0]) >= 0:
+        return None
+    return -1 - ids[:, 0]
+
+
+def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:
+    config = {
+        name: value
+        for name, value in body.config.to_dict().items()  # type: ignore[union-attr, operator]
+        if name not in NOT_OF_THE_PREFIX and "dropout" not in name
+    }
+    versions = [FORM, torch.__version__, transformers.__version__]
+    kind = [type(body).__name__, precision, "first position" if one_vector else "all positions"]
+    return json.dumps([versions, kind, config], sort_keys=True, default=str)
+
+
+def _add(digest: Any, tensors: Iterable[Tensor]) -> None:
+    for tensor in tensors:
+        values = tensor.detach().cpu().contiguous()
+        digest.update(f"{values.dtype} {tuple(values.shape)}".encode())
+        digest.update(values.reshape(-1).view(torch.uint8).numpy().data)

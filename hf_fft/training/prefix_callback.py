@@ -1,0 +1,278 @@
+"""The frozen prefix in a run: decided once, filled before it is needed, moved as layers open, gone at the end.
+
+The decision is made when a new run begins and is saved with every checkpoint; a resumed run follows it. Where the
+states do not fit, or the model cannot be cut, the run goes on as usual and the speed plan says why.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
+
+from hf_fft.errors import TrainingError
+from hf_fft.strategies.gradual_unfreezing import UnfreezingCallback
+from hf_fft.training.batches import token_lengths
+from hf_fft.training.frozen_prefix import FrozenPrefix, precision_now
+from hf_fft.training.prefix_batches import MOST_VECTORS_BYTES, fill, number_rows
+from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of, in_eval_mode
+from hf_fft.training.prefix_probe import Proof, Stage, frozen_layers, prove
+from hf_fft.training.prefix_store import Room, cache_root
+from hf_fft.training.small_steps import SmallSteps
+from hf_fft.training.speed import with_choice
+
+logger = logging.getLogger(__name__)
+
+PROBE_ROWS = 4
+GIB = 2**30
+
+
+class PrefixDecision(TrainerCallback, ExportableState):
+    """Whether a run uses the frozen prefix; None before it was decided. Saved with every checkpoint."""
+
+    def __init__(self, used: bool | None = None, one_vector: bool = False) -> None:
+        self.used = used
+        self.one_vector = one_vector
+
+    def state(self) -> dict[str, Any]:
+        """Return what a checkpoint holds."""
+        return {"args": {"used": self.used, "one_vector": self.one_vector}, "attributes": {}}
+
+
+class FrozenPrefixCallback(TrainerCallback):
+    """Decide, fill, move and remove the frozen prefix of one trainer."""
+
+    def __init__(self, trainer: Any, max_cache_gib: float, *, why_not: str | None = None) -> None:
+        """Take a trainer.
+
+        Args:
+            trainer: With the callbacks of its strategy; this one belongs behind them.
+            max_cache_gib: What all prefixes may take on disk together.
+            why_not: Why it must not be used, if it is known already; a clause.
+        """
+        self.trainer = trainer
+        self.max_cache_gib = max_cache_gib
+        self.why_not = why_not
+        self.prefix: FrozenPrefix | None = None
+        self.stages: list[Stage] = []
+        self._small = SmallSteps(trainer)
+        self._proof = Proof(one_vector=False, bytes_a_token=0)
+        self._loader: Any = None
+        self._steps_per_epoch = 1
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> None:
+        """Decide, or follow what was decided before a stop; fill what the first steps need."""
+        if self.trainer.strategy.probe is not None:
+            return  # what comes before this trainer's own training has a trainer and a callback of its own
+        model, self._loader = parts["model"], parts["train_dataloader"]
+        self._steps_per_epoch = max(1, len(self._loader) // args.gradient_accumulation_steps)
+        self.stages = stages_of(model, self.trainer.callback_handler.callbacks, state)
+        decision = self._decision(state)
+        if decision.used is False:
+            return
+        try:
+            self._proof, self.prefix = self._proved(model)
+        except NotUnderstoodError as error:
+            self._go_without(decision, str(error))
+            return
+        decision.used, decision.one_vector = True, self._proof.one_vector
+        self.prefix.install()
+        self._move(state)
+        self._say()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
+    ) -> None:
+        """Move where layers have opened."""
+        if self.prefix is not None and len(self.stages) > 1:
+            self._move(state)
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """Put the states of evaluation rows on disk."""
+        if self.prefix is not None:
+            self.prefix.flush()
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """Give the model back as it was: it is scored and saved without what was kept."""
+        if self.prefix is not None:
+            self._small.end()
+            self.prefix.remove()
+            self.prefix = None
+
+    def attach_to(self, trainer: Any) -> FrozenPrefixCallback:
+        """Let a trainer that trains before this one use the prefix too, on the same terms."""
+        return attach_frozen_prefix(trainer, self.max_cache_gib, why_not=self.why_not)
+
+    def _decision(self, state: TrainerState) -> PrefixDecision:
+        callbacks = self.trainer.callback_handler.callbacks
+        decision = next(one for one in callbacks if isinstance(one, PrefixDecision))
+        saved = state.stateful_callbacks.get(PrefixDecision.__name__)
+        if state.global_step > 0:
+            # A checkpoint from before there were decisions was trained without.
+            known = saved["args"] if isinstance(saved, Mapping) else {"used": False}
+            decision.used, decision.one_vector = known.get("used"), known.get("one_vector", False)
+            state.stateful_callbacks[PrefixDecision.__name__] = decision.state()
+        return decision
+
+    def _proved(self, model: nn.Module) -> tuple[Proof, FrozenPrefix]:
+        """Return what the probe showed, and a prefix that fits on disk.
+
+        Raises:
+            NotUnderstoodError: with the reason why there is none.
+        """
+        args = self.trainer.args
+        if self.why_not is not None:
+            raise NotUnderstoodError(self.why_not)
+        for name in ("torch_compile", "fsdp", "deepspeed", "neftune_noise_alpha"):
+            if getattr(args, name, None):
+                raise NotUnderstoodError(f"training.{name} is set")
+        batch = _probe_batch(self.trainer, self._loader)
+        with self.trainer.accelerator.autocast():
+            with torch.random.fork_rng(devices=[]):
+                anatomy = _watched(model, batch)
+                proof = prove(model, anatomy, batch, self.stages)
+        if not any(frozen_layers(model, anatomy.layers, stage.learning) for stage in self.stages):
+            raise NotUnderstoodError("no layer stays frozen")
+        room = Room(cache_root(), int(self.max_cache_gib * GIB))
+        prefix = FrozenPrefix(model, anatomy, room, one_vector=proof.one_vector)
+        needed = self._bytes_a_boundary(proof)
+        if needed > room.limit_bytes:
+            raise NotUnderstoodError(
+                f"what they give takes {needed / GIB:.2g} GiB and speed.max_cache_gib is {self.max_cache_gib:g}"
+            )
+        return proof, prefix
+
+    def _bytes_a_boundary(self, proof: Proof) -> int:
+        tokens = 0
+        for rows in (self.trainer.train_dataset, *_evaluated(self.trainer)):
+            lengths = token_lengths(rows)
+            if lengths is not None:
+                tokens += len(lengths) if proof.one_vector else int(lengths.sum())
+        return tokens * proof.bytes_a_token
+
+    def _move(self, state: TrainerState) -> None:
+        """Go to the boundary of the present step, and fill where that pays."""
+        prefix = self.prefix
+        assert prefix is not None
+        coming = self._boundaries(state.global_step)
+        boundary = coming[0][1]
+        if boundary == prefix.boundary:
+            return
+        fits = max(1, prefix.room.limit_bytes // max(1, self._bytes_a_boundary(self._proof)))
+        ahead = [each for _, each in coming[1:] if each][: fits - 1]
+        new = bool(boundary) and boundary not in prefix.stores
+        with self.trainer.accelerator.autocast():
+            prefix.move_to(boundary, ahead, precision=precision_now(self.trainer.args.device.type))
+        if not boundary:
+            prefix.stack.remove()
+        passed = [step for step, each in coming if each < min(prefix.stores, default=0)]
+        lasts = (passed[0] if passed else state.max_steps) - state.global_step
+        if new and lasts >= self._steps_per_epoch:
+            self._fill(prefix)
+
+    def _fill(self, prefix: FrozenPrefix) -> None:
+        """Compute the training rows now, in batches of like length, before steps would do so one by one."""
+        before = prefix.rows_computed
+        filled = fill(self.trainer, prefix, self._loader)
+        for rows in _evaluated(self.trainer):
+            fill(self.trainer, prefix, self.trainer.get_eval_dataloader(rows))
+        logger.info(
+            "Frozen layers: %d rows of training and validation computed, the others were kept from before.",
+            prefix.rows_computed - before,
+        )
+        counted = str(getattr(self.trainer.args, "include_num_input_tokens_seen", "no")).lower() not in ("no", "false")
+        small = len(filled.addresses) * self._proof.bytes_a_token <= MOST_VECTORS_BYTES
+        alone = self.trainer.args.world_size <= 1
+        if filled.labels is None or counted or not small or not alone:
+            return
+        if prefix.vectors_of(filled.addresses, self.trainer.args.device):
+            number_rows(self._loader, filled.labels)
+            self._small.begin(prefix.model)
+
+    def _boundaries(self, step: int) -> list[tuple[int, int]]:
+        """Return the present boundary and those to come: (the step before which it begins, frozen layers)."""
+        assert self.prefix is not None
+        model, layers = self.prefix.model, self.prefix.stack.anatomy.layers
+        present = [stage for stage in self.stages if stage.step <= step][-1:]
+        stages = [*present, *(stage for stage in self.stages if stage.step > step)]
+        return [(stage.step, frozen_layers(model, layers, stage.learning)) for stage in stages]
+
+    def _go_without(self, decision: PrefixDecision, why: str) -> None:
+        if decision.used:
+            raise TrainingError(
+                f"this run used the frozen prefix before it was stopped, and now cannot: {why}. Make it possible again, "
+                "or train anew."
+            )
+        decision.used = False
+        self._choose(f"frozen layers run as usual: {why}", used=False)
+
+    def _say(self) -> None:
+        prefix = self.prefix
+        assert prefix is not None
+        kind = "one vector a row" if self._proof.one_vector else "all its tokens"
+        moves = ", and again where layers open" if len(self.stages) > 1 else ""
+        self._choose(
+            f"what the {prefix.boundary} frozen layers give is computed once a row and kept ({kind}){moves}", used=True
+        )
+
+    def _choose(self, reason: str, *, used: bool) -> None:
+        self.trainer.speed = with_choice(self.trainer.speed, reason, frozen_prefix=used)
+        logger.info("Speed: %s.", reason)
+
+
+def attach_frozen_prefix(trainer: Any, max_cache_gib: float, *, why_not: str | None = None) -> FrozenPrefixCallback:
+    """Let a trainer use the frozen prefix where that can be proved; its strategy's callbacks must be there already."""
+    callback = FrozenPrefixCallback(trainer, max_cache_gib, why_not=why_not)
+    trainer.add_callback(PrefixDecision())
+    trainer.add_callback(callback)
+    return callback
+
+
+def prefix_callback_of(trainer: Any) -> FrozenPrefixCallback | None:
+    """Return the callback that a trainer was given, if it was."""
+    return next((one for one in trainer.callback_handler.callbacks if isinstance(one, FrozenPrefixCallback)), None)
+
+
+def stages_of(model: nn.Module, callbacks: Sequence[TrainerCallback], state: TrainerState) -> list[Stage]:
+    """Return the parts of a run in which the same parameters learn: one, but for gradual unfreezing."""
+    opener = next((one for one in callbacks if isinstance(one, UnfreezingCallback)), None)
+    if opener is None:
+        return [Stage(0, frozenset(id(one) for one in model.parameters() if one.requires_grad))]
+    return list(_openings(opener, state.max_steps))
+
+
+def _openings(opener: UnfreezingCallback, max_steps: int) -> Iterator[Stage]:
+    for step in sorted({step for step, _ in opener.opens if step < max_steps}):
+        opened = [parameter for opens, group in opener.opens if opens <= step for parameter in group]
+        yield Stage(step, frozenset(map(id, opened)))
+
+
+def _evaluated(trainer: Any) -> list[Any]:
+    """Return the splits that are evaluated while training goes on."""
+    if trainer.args.eval_strategy == "no" or trainer.eval_dataset is None:
+        return []
+    return list(trainer.eval_dataset.values()) if isinstance(trainer.eval_dataset, dict) else [trainer.eval_dataset]
+
+
+def _probe_batch(trainer: Any, loader: Any) -> dict[str, Any]:
+    """Return a few training rows of different lengths as the model reads them."""
+    dataset = loader.dataset
+    lengths = token_lengths(dataset)
+    order = range(len(dataset)) if lengths is None else lengths.argsort(kind="stable").tolist()
+    places = sorted({round(part * (len(order) - 1) / (PROBE_ROWS - 1)) for part in range(PROBE_ROWS)})
+    batch = dict(loader.collate_fn([dataset[order[place]] for place in places]))
+    batch.pop("labels", None)
+    prepared: dict[str, Any] = trainer._prepare_inputs(batch)
+    return prepared
+
+
+def _watched(model: nn.Module, batch: Mapping[str, Any]) -> Any:
+    with in_eval_mode(model):
+        return anatomy_of(model, batch)

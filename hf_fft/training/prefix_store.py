@@ -1,0 +1,215 @@
+"""States that frozen layers gave, kept on disk: one folder a prefix, segments in it, read through memory maps.
+
+`$HF_FFT_CACHE/frozen_prefix/KEY/SEGMENT.safetensors`, where the key says what computed the states and a row's address
+what was read. Nothing is pickled. A segment is written under another name and then renamed, so it is there whole or not
+at all, and several processes may write at once; it carries a digest of its contents, and one that does not match is
+thrown away and computed again. That is why nothing waits for the disk (no fsync): a segment torn by a power cut is
+found when it is opened. All folders together are bounded; the segments used longest ago go first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from hf_fft.training.prefix_rows import ADDRESS_BYTES
+
+logger = logging.getLogger(__name__)
+
+FOLDER = "frozen_prefix"
+SEGMENT_BYTES = 64 * 2**20
+ABANDONED_SECONDS = 3600.0
+NAMES = ("addresses", "lengths", "states")
+
+
+def cache_root() -> Path:
+    """Return `$HF_FFT_CACHE`, else `$XDG_CACHE_HOME/hf_fft`, else `~/.cache/hf_fft`; in it, the folder of this cache."""
+    if named := os.environ.get("HF_FFT_CACHE"):
+        return Path(named).expanduser() / FOLDER
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "hf_fft" / FOLDER
+
+
+@dataclass
+class Room:
+    """The bound on what all prefixes may take on disk together.
+
+    Attributes:
+        root: The folder of all prefixes.
+        limit_bytes: The bound.
+        in_use: Segments of this run, which stay.
+    """
+
+    root: Path
+    limit_bytes: int
+    in_use: set[Path] = field(default_factory=set)
+
+    def make(self, wanted_bytes: int) -> bool:
+        """Delete the segments used longest ago until so many bytes fit; False where that does not suffice."""
+        segments = []
+        for path in self.root.glob("*/*"):
+            try:
+                state = path.stat()
+            except FileNotFoundError:  # another process made room
+                continue
+            if path.suffix == ".safetensors":
+                segments.append((state.st_mtime, state.st_size, path))
+            elif time.time() - state.st_mtime > ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+        taken = sum(size for _, size, _ in segments)
+        for _, size, path in sorted(segments):
+            if taken + wanted_bytes <= self.limit_bytes:
+                break
+            if path not in self.in_use:
+                path.unlink(missing_ok=True)
+                taken -= size
+        return taken + wanted_bytes <= self.limit_bytes
+
+    def release(self, folder: Path) -> None:
+        """Let the segments of a folder go when room is needed."""
+        self.in_use = {path for path in self.in_use if path.parent != folder}
+
+
+class StateStore:
+    """The states of rows at one boundary, by address; each (tokens, width), or (1, width) where one vector suffices."""
+
+    def __init__(self, folder: Path, room: Room) -> None:
+        self.folder = folder
+        self.room = room
+        self.full = False
+        self._parts: list[Tensor] = []
+        self._places: dict[bytes, tuple[int, int, int]] = {}
+        self._waiting: dict[bytes, Tensor] = {}
+        self._waiting_bytes = 0
+        self._known: set[Path] = set()
+        self.read_segments()
+
+    def __contains__(self, address: bytes) -> bool:
+        """Say whether a row's states are there."""
+        return address in self._places or address in self._waiting
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self._places) + len(self._waiting)
+
+    def keep(self, addresses: Sequence[bytes], states: Sequence[Tensor]) -> None:
+        """Keep rows; they are on disk after `flush`, or as soon as a segment is full. Does nothing once it is full."""
+        if self.full:
+            return
+        for address, values in zip(addresses, states, strict=True):
+            if address not in self:
+                self._waiting[address] = values.detach().to("cpu", copy=True).contiguous()
+                self._waiting_bytes += self._waiting[address].nbytes
+        if self._waiting_bytes >= SEGMENT_BYTES:
+            self.flush()
+
+    def gather(self, addresses: Sequence[bytes], tokens: int, fresh: Mapping[bytes, Tensor]) -> Tensor:
+        """Return the states of rows, (rows, tokens, width), zeros behind the end of each.
+
+        Args:
+            addresses: Of rows that are here or in `fresh`.
+            tokens: Of the longest, padding included.
+            fresh: States that were just computed, by address.
+        """
+        found = [self._of(address, fresh) for address in addresses]
+        gathered = found[0].new_zeros(len(found), tokens, found[0].shape[-1])
+        for place, states in zip(gathered, found, strict=True):
+            place[: len(states)] = states
+        return gathered
+
+    def flush(self) -> None:
+        """Write what waits as one segment, if there is room; what is written is read from disk from then on."""
+        if not self._waiting:
+            return
+        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        tensors = {
+            "addresses": torch.frombuffer(bytearray(b"".join(waiting)), dtype=torch.uint8).view(-1, ADDRESS_BYTES),
+            "lengths": torch.tensor([len(values) for values in waiting.values()], dtype=torch.int32),
+            "states": torch.cat(list(waiting.values())),
+        }
+        if not self.room.make(sum(one.nbytes for one in tensors.values())):
+            self._give_up("its room on disk (speed.max_cache_gib) is used up")
+            return
+        try:
+            path = self._written(tensors)
+        except OSError as error:
+            self._give_up(str(error))
+            return
+        self._read(path, check=False)
+
+    def read_segments(self) -> None:
+        """Take over segments that are on disk, also those that another process wrote meanwhile."""
+        for path in sorted(self.folder.glob("*.safetensors")):
+            if path not in self._known:
+                self._read(path)
+
+    def release(self) -> None:
+        """Let go of the segments: they may be deleted when room is needed, and are read no more."""
+        self.flush()
+        self.room.release(self.folder)
+        self._parts.clear()
+        self._places.clear()
+
+    def _of(self, address: bytes, fresh: Mapping[bytes, Tensor]) -> Tensor:
+        if address in self._places:
+            part, start, length = self._places[address]
+            return self._parts[part][start : start + length]
+        return fresh[address] if address in fresh else self._waiting[address]
+
+    def _written(self, tensors: dict[str, Tensor]) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        name = uuid.uuid4().hex
+        unfinished, path = self.folder / f"{name}.unfinished", self.folder / f"{name}.safetensors"
+        try:
+            save_file(tensors, unfinished, metadata={"sha256": _digest(tensors[one] for one in NAMES)})
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+        return path
+
+    def _read(self, path: Path, *, check: bool = True) -> None:
+        self._known.add(path)
+        try:
+            with safe_open(path, framework="pt") as segment:
+                addresses, lengths, states = (segment.get_tensor(name) for name in NAMES)
+                said = (segment.metadata() or {}).get("sha256")
+            if check and said != _digest((addresses, lengths, states)):
+                raise ValueError("its contents are not those that were written")
+            os.utime(path)
+        except FileNotFoundError:  # deleted by another process, which made room
+            return
+        except (SafetensorError, OSError, ValueError) as error:
+            logger.warning("A damaged segment of frozen layers' states is computed again: %s (%s).", path, error)
+            path.unlink(missing_ok=True)
+            return
+        self.room.in_use.add(path)
+        self._parts.append(states)
+        ends = lengths.cumsum(0).tolist()
+        raw = addresses.numpy().tobytes()
+        for row, (end, length) in enumerate(zip(ends, lengths.tolist(), strict=True)):
+            address = raw[row * ADDRESS_BYTES : (row + 1) * ADDRESS_BYTES]
+            self._places.setdefault(address, (len(self._parts) - 1, end - length, length))
+
+    def _give_up(self, why: str) -> None:
+        self.full = True
+        logger.warning(
+            "No more states of frozen layers are kept, and what is not there is computed each time: %s.", why
+        )
+
+
+def _digest(tensors: Iterable[Tensor]) -> str:
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        digest.update(tensor.contiguous().view(torch.uint8).numpy().reshape(-1).data)
+    return digest.hexdigest()

@@ -1,0 +1,66 @@
+"""Starting is light: a door that only talks imports nothing heavy, and a run only what its task and strategy need."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {"torch", "transformers", "datasets", "numpy", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "peft"}
+# What only some tasks score with, and what only the end of a run draws with.
+LATE = {"sacrebleu", "rouge_score", "nltk", "seqeval", "matplotlib", "evaluate", "wandb", "sklearn.model_selection"}
+
+TALK = """
+import json, sys
+from hf_fft.__main__ import main
+try:
+    code = main(sys.argv[1:])
+except SystemExit as end:
+    code = end.code
+print(json.dumps([code, sorted(name for name in sys.modules)]))
+"""
+UP_TO_TRAINING = """
+import json, sys
+from pathlib import Path
+from hf_fft.pipeline import fill_in, prepare, trainer_for
+from hf_fft.recipe import load_recipe
+filled, notes = fill_in(load_recipe("recipe.json"))
+trainer_for(prepare(filled, notes), Path("checkpoints"))
+print(json.dumps([0, sorted(name for name in sys.modules)]))
+"""
+
+
+def modules_after(code, *words, cwd):
+    finished = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120, cwd=cwd, check=True
+    )
+    exit_code, modules = json.loads(finished.stdout.strip().splitlines()[-1])
+    return exit_code, set(modules)
+
+
+@pytest.mark.parametrize(
+    ("words", "ends_with"),
+    [
+        (["--help"], 0),
+        (["run", "--help"], 0),
+        (["compare", "--help"], 0),
+        (["run", "bad.json"], 2),
+        (["compare", "bad.json"], 2),
+        (["run", "no-such-recipe"], 2),
+        (["compare", "quickstart", "--strategies", "ful"], 2),
+    ],
+    ids=str,
+)
+def test_help_and_a_refusal_import_nothing_heavy(words, ends_with, tmp_path):
+    (tmp_path / "bad.json").write_text('{"task": {"name": "text_clasification"}, "training": {"batch_size": 8}}')
+    exit_code, modules = modules_after(TALK, *words, cwd=tmp_path)
+    assert exit_code == ends_with
+    assert not HEAVY & modules
+
+
+def test_a_run_imports_metrics_plots_and_hold_outs_no_sooner_than_it_needs_them(recipe_values, tmp_path):
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe_values))
+    _, modules = modules_after(UP_TO_TRAINING, cwd=tmp_path)
+    assert "torch" in modules and not LATE & modules

@@ -1,0 +1,89 @@
+"""What frozen layers give is computed once a row, and the run ends with the weights that it would have had."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows, trainer_of, weights_of
+
+from hf_fft.training.frozen_prefix import FrozenPrefix
+from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of
+from hf_fft.training.prefix_probe import Stage, prove
+from hf_fft.training.prefix_store import Room
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch, one_thread):
+    monkeypatch.setenv("HF_FFT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "frozen_prefix"
+
+
+def batch_of(head: str) -> dict[str, torch.Tensor]:
+    batch = Collator()(list(rows(6)))
+    del batch["labels"]
+    return batch
+
+
+def head_alone(model) -> Stage:
+    inside = {id(parameter) for parameter in model.base_model.parameters()}
+    return Stage(0, frozenset(id(one) for one in model.parameters() if id(one) not in inside))
+
+
+def tensors(outputs) -> list[torch.Tensor]:
+    return [value for value in outputs.values() if isinstance(value, torch.Tensor)]
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_at_equal_padded_length_every_cut_gives_the_whole_models_answers(name, head, tmp_path):
+    model, batch = model_of(name, head).eval().requires_grad_(False), batch_of(head)
+    anatomy = anatomy_of(model, batch)
+    assert anatomy.bottom is not None
+    real = batch["attention_mask"].bool()
+    whole = tensors(model(**batch))
+    for boundary in (1, 2, 3):
+        prefix = FrozenPrefix(model, anatomy, Room(tmp_path / "kept", 2**30), one_vector=False)
+        prefix.install()
+        prefix.move_to(boundary, [], precision="as stored")
+        for _ in range(2):  # computed, then kept
+            cut = tensors(model(**batch))
+            for one, other in zip(whole, cut, strict=True):
+                a_token = one.shape[:2] == real.shape
+                assert torch.equal(one[real], other[real]) if a_token else torch.equal(one, other)
+        assert prefix.rows_computed == 6
+        prefix.remove()
+        assert all("forward" not in vars(module) for module in model.modules())
+    assert all(torch.equal(one, other) for one, other in zip(whole, tensors(model(**batch)), strict=True))
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_probe_proves_them_and_finds_heads_that_read_the_first_position_alone(name, head):
+    model, batch = model_of(name, head).requires_grad_(False), batch_of(head)
+    proof = prove(model, anatomy_of(model.eval(), batch), batch, [head_alone(model)])
+    assert proof.one_vector == (head == "SequenceClassification")
+    assert proof.bytes_a_token == 16 * 4
+
+
+def test_a_head_that_reads_the_mean_keeps_all_positions():
+    model = model_of("ModernBert", classifier_pooling="mean").eval()
+    proof = prove(model, anatomy_of(model, batch_of("")), batch_of(""), [head_alone(model)])
+    assert not proof.one_vector
+
+
+SHARED = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "embedding_size": 8}
+T5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("model", "config", "sizes", "words"),
+    [
+        ("AlbertForSequenceClassification", "AlbertConfig", {**SHARED, "num_hidden_layers": 3}, "its layers share"),
+        ("T5ForConditionalGeneration", "T5Config", T5, "an encoder-decoder has two stacks"),
+        ("BertModel", "BertConfig", {**SHARED, "num_hidden_layers": 2}, "no backbone apart from its head"),
+        ("FlaubertForSequenceClassification", "FlaubertConfig", {"vocab_size": 40, "emb_dim": 16, "n_layers": 2, "n_heads": 2}, "lists of layers"),
+    ],
+)
+def test_a_model_that_is_built_otherwise_is_refused_with_the_reason(model, config, sizes, words):
+    with pytest.raises(NotUnderstoodError, match=words):
+        anatomy_of(build(model, config, sizes).eval(), batch_of(""))

@@ -1,0 +1,207 @@
+"""Through Trainer's own loop, with the frozen prefix and without: the same losses, names and weights to rounding."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from prefix_case import Losses, assert_same_weights, model_of, rows, trainer_of, weights_of
+from transformers import TrainerCallback, set_seed
+
+from hf_fft.errors import TrainingError
+from hf_fft.recipe import GradualUnfreezingRecipe, ProbeThenFullRecipe
+from hf_fft.strategies import FeatureBased, GradualUnfreezing, Lora, ProbeThenFull
+
+BEST = {
+    "eval_strategy": "epoch",
+    "save_strategy": "epoch",
+    "load_best_model_at_end": True,
+    "metric_for_best_model": "loss",
+    "num_train_epochs": 3,
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch, one_thread):
+    monkeypatch.setenv("HF_FFT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "frozen_prefix"
+
+
+class Watch(TrainerCallback):
+    """Note how many rows were computed by real frozen layers, and stop the run where that is asked for."""
+
+    def __init__(self, callback=None, *, stops_after: int | None = None) -> None:
+        self.callback = callback
+        self.stops_after = stops_after
+        self.rows_computed = 0
+        self.boundaries: list[int] = []
+
+    def on_step_end(self, args, state, control, **parts) -> None:
+        if self.callback is not None and self.callback.prefix is not None:
+            self.boundaries.append(self.callback.prefix.boundary)
+            self.rows_computed = self.callback.prefix.rows_computed
+        if state.global_step == self.stops_after:
+            control.should_training_stop = True
+
+    on_evaluate = on_step_end
+
+
+def trained(name, folder, *, strategy, prefix, head="SequenceClassification", seed=1, stops_after=None, resume=None, **options):
+    set_seed(seed)
+    data = rows(labels="token") if head == "TokenClassification" else None
+    trainer, callback = trainer_of(model_of(name, head), folder, strategy=strategy, prefix=prefix, data=data, **options)
+    watch = Watch(callback, stops_after=stops_after)
+    trainer.add_callback(watch)
+    trainer.train(resume_from_checkpoint=resume)
+    return trainer, watch
+
+
+def losses_of(trainer) -> Losses:
+    return next(one for one in trainer.callback_handler.callbacks if isinstance(one, Losses))
+
+
+def assert_alike(with_prefix, without) -> None:
+    assert losses_of(with_prefix).train == pytest.approx(losses_of(without).train, abs=1e-4)
+    assert losses_of(with_prefix).evaluation == pytest.approx(losses_of(without).evaluation, abs=1e-4)
+    assert_same_weights(weights_of(with_prefix.model), weights_of(without.model))
+
+
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+@pytest.mark.parametrize("name", ["Bert", "DistilBert", "ModernBert"])
+def test_a_head_alone_ends_with_the_weights_of_the_run_without(name, head, tmp_path):
+    options = {"strategy": FeatureBased(), "head": head, **BEST}
+    ours, watch = trained(name, tmp_path / "with", prefix=True, **options)
+    plain, _ = trained(name, tmp_path / "without", prefix=False, **options)
+    assert_alike(ours, plain)
+    assert watch.rows_computed == 24 + 10
+    assert ours.speed.frozen_prefix
+    assert all("forward" not in vars(module) for module in ours.model.modules())
+
+
+@pytest.mark.parametrize("schedule", [{"schedule": "epochs"}, {"schedule": "spread"}, {"schedule": "steps", "every": 7}])
+@pytest.mark.parametrize("name", ["Bert", "MPNet", "DebertaV2"])
+def test_gradual_unfreezing_through_all_stages_ends_with_the_weights_of_the_run_without(name, schedule, tmp_path):
+    options = {"strategy": GradualUnfreezing(GradualUnfreezingRecipe(**schedule)), **BEST, "num_train_epochs": 5}
+    options["learning_rate"] = 1e-3
+    ours, watch = trained(name, tmp_path / "with", prefix=True, **options)
+    plain, _ = trained(name, tmp_path / "without", prefix=False, **options)
+    assert_alike(ours, plain)
+    assert ours.speed.frozen_prefix
+    assert sorted(set(watch.boundaries), reverse=True) == [3, 2, 1, 0]
+    # Every boundary in one pass: each row is computed once in all.
+    assert watch.rows_computed == 24 + 10
+
+
+def test_two_seeds_and_two_rates_compute_nothing_twice(tmp_path):
+    options = {"strategy": FeatureBased(), "eval_strategy": "epoch", "prefix": True}
+    _, first = trained("Bert", tmp_path / "1", **options)
+    set_seed(1)
+    model = model_of("Bert")
+    for seed, rate in ((11, 1e-2), (12, 1e-3)):
+        again = model_of("Bert")
+        again.load_state_dict({**model.state_dict(), **{k: v for k, v in again.state_dict().items() if "classifier" in k}})
+        trainer, callback = trainer_of(again, tmp_path / "2", strategy=FeatureBased(), prefix=True, learning_rate=rate, seed=seed, eval_strategy="epoch")
+        watch = Watch(callback)
+        trainer.add_callback(watch)
+        trainer.train()
+        assert (first.rows_computed, watch.rows_computed) == (34, 0)
+
+
+def test_a_changed_weight_a_changed_row_and_another_precision_are_computed_anew(tmp_path):
+    options = {"strategy": FeatureBased(), "eval_strategy": "no", "prefix": True}
+    trained("Bert", tmp_path / "1", **options)
+
+    def computed(change=None, data=None, **more) -> int:
+        set_seed(1)
+        model = model_of("Bert")
+        if change is not None:
+            change(model)
+        trainer, callback = trainer_of(model, tmp_path / "2", strategy=FeatureBased(), prefix=True, data=data, **more)
+        watch = Watch(callback)
+        trainer.add_callback(watch)
+        trainer.eval_dataset = rows(10, seed=5)
+        trainer.train()
+        return watch.rows_computed
+
+    def flip(model) -> None:
+        weight = model.bert.encoder.layer[1].output.dense.weight
+        with torch.no_grad():
+            weight.view(torch.int32)[0, 0] ^= 1
+
+    def change_head(model) -> None:
+        with torch.no_grad():
+            model.classifier.weight.add_(1)
+            model.bert.pooler.dense.weight.add_(1)
+
+    one_id = rows().to_list()
+    one_id[3]["input_ids"][1] ^= 1
+    assert computed() == 0
+    assert computed(change_head) == 0
+    assert computed(flip) == 24
+    assert computed(data=rows().from_list(one_id)) == 1
+    assert computed(bf16=True) == 24
+
+
+@pytest.mark.parametrize("stopped_after", [4, 6, 9])
+@pytest.mark.parametrize("strategy", [FeatureBased(), GradualUnfreezing()])
+def test_a_run_that_is_stopped_and_resumed_ends_as_the_run_without_and_with_its_checkpoints_names(strategy, stopped_after, tmp_path):
+    options = {"strategy": strategy, "eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True, "num_train_epochs": 3}
+    plain, _ = trained("Bert", tmp_path / "without", prefix=False, **options)
+    trained("Bert", tmp_path / "with", prefix=True, stops_after=stopped_after, **options)
+    shutil.rmtree(tmp_path / "cache")  # on another machine, say
+    checkpoint = tmp_path / "with" / f"checkpoint-{stopped_after}"
+    resumed, _ = trained("Bert", tmp_path / "with", prefix=True, resume=str(checkpoint), **options)
+    assert losses_of(resumed).train == pytest.approx(losses_of(plain).train[stopped_after:], abs=1e-4)
+    assert_same_weights(weights_of(resumed.model), weights_of(plain.model))
+    files = [sorted(path.name for path in (tmp_path / one).glob("checkpoint-18/*")) for one in ("with", "without")]
+    assert files[0] == files[1]
+    from safetensors.torch import load_file
+
+    ours, theirs = (load_file(tmp_path / one / "checkpoint-18" / "model.safetensors") for one in ("with", "without"))
+    assert_same_weights(ours, theirs)
+
+
+def test_whether_it_is_used_is_not_decided_anew(tmp_path):
+    options = {"strategy": FeatureBased(), "save_strategy": "steps", "save_steps": 2, "num_train_epochs": 2}
+    trained("Bert", tmp_path / "without", prefix=False, **options)
+    checkpoint = str(tmp_path / "without" / "checkpoint-4")
+    resumed, watch = trained("Bert", tmp_path / "without", prefix=True, resume=checkpoint, **options)
+    assert not resumed.speed.frozen_prefix and not watch.boundaries
+    trained("Bert", tmp_path / "with", prefix=True, **options)
+    state = json.loads((tmp_path / "with" / "checkpoint-4" / "trainer_state.json").read_text())
+    assert state["stateful_callbacks"]["PrefixDecision"]["args"] == {"used": True, "one_vector": True}
+    with pytest.raises(TrainingError, match=r"now cannot: training.neftune_noise_alpha is set"):
+        checkpoint = str(tmp_path / "with" / "checkpoint-4")
+        trained("Bert", tmp_path / "with", prefix=True, resume=checkpoint, neftune_noise_alpha=5.0, **options)
+
+
+def test_the_first_part_of_probe_then_full_uses_it_and_the_second_does_not(tmp_path):
+    options = {"strategy": ProbeThenFull(ProbeThenFullRecipe(probe_epochs=3)), "learning_rate": 1e-3}
+    ours, watch = trained("Bert", tmp_path / "with", prefix=True, **options)
+    plain, _ = trained("Bert", tmp_path / "without", prefix=False, **options)
+    assert_alike(ours, plain)
+    assert ours.speed.frozen_prefix and not watch.boundaries
+    assert list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_what_cannot_be_cut_trains_as_usual_and_says_why(tmp_path):
+    options = {"strategy": FeatureBased()}
+    set_seed(1)
+    from architectures import build
+
+    sizes = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "embedding_size": 8}
+
+    def run(folder, *, prefix):
+        set_seed(1)
+        model = build("AlbertForSequenceClassification", "AlbertConfig", {**sizes, "num_hidden_layers": 2, "num_labels": 3})
+        trainer, _ = trainer_of(model, folder, prefix=prefix, **options)
+        trainer.train()
+        return trainer
+
+    ours, plain = run(tmp_path / "with", prefix=True), run(tmp_path / "without", prefix=False)
+    assert_same_weights(weights_of(ours.model), weights_of(plain.model), within=0)
+    assert ours.speed.reasons == ("frozen layers run as usual: its layers share weights",)
+    assert not ours.speed.frozen_prefix
