@@ -86,7 +86,7 @@ def main() -> None:
     """Run every case and print the table, the constants that fit, and how far the estimates are off."""
     parser = options(__doc__, repeats=1)
     parser.add_argument("--only", metavar="TEXT", help="only the judged cases with this in their name, and no fit")
-    parser.add_argument("--steps", type=int, default=8, help="optimizer steps of each run (8)")
+    parser.add_argument("--steps", type=int, default=24, help="optimizer steps of each run (24)")
     parser.add_argument("--child", nargs=2, metavar=("WHAT", "RECIPE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:

@@ -39,6 +39,7 @@ from hf_fft.training import (
     with_groups,
 )
 from hf_fft.training.outcome import cost_of, result_of, trainable_parameters
+from hf_fft.training.prefix_callback import prefix_notes
 
 logger = logging.getLogger(__name__)
 
@@ -220,7 +221,7 @@ def _gather(
             trainer, scored, trainable_parameters=trained, peak_mib=memory.mib(), model_folder=folder / "model"
         ),
         data=prepared.report.model_dump(mode="json"),
-        notes=prepared.notes + _without_best(trainer),
+        notes=prepared.notes + _without_best(trainer) + prefix_notes(trainer),
     )
     rows, column = dict(prepared.splits.items()), prepared.recipe.data.group_column
     return result, [one for name, split in scored.items() for one in with_groups(split.predictions, rows[name], column)]

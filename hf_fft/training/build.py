@@ -20,11 +20,12 @@ from hf_fft.training.batches import token_lengths
 from hf_fft.training.callbacks import CostMeter
 from hf_fft.training.fast_model import quicken
 from hf_fft.training.prefix_callback import attach_frozen_prefix
-from hf_fft.training.speed import plan_speed
+from hf_fft.training.speed import plan_speed, with_choice
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 # Strategies under which layers are frozen from the bottom up. LoRA's adapters sit in every layer.
 PREFIX_STRATEGIES = frozenset({"feature_based", "gradual_unfreezing", "probe_then_full"})
+PREFIX_INTENDED = "what frozen layers give is computed once a row and kept, if a probe of the model allows it"
 
 
 def build_trainer(
@@ -85,6 +86,7 @@ def build_trainer(
     if isinstance(recipe.speed, AutoSpeedRecipe) and recipe.speed.frozen_prefix and strategy.name in PREFIX_STRATEGIES:
         changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
         attach_frozen_prefix(trainer, recipe.speed.max_cache_gib, why_not=changing)
+        trainer.speed = with_choice(trainer.speed, PREFIX_INTENDED)
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer

@@ -103,7 +103,7 @@ class _Numbered:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Rows that went through the backbone: their numbers, what it read of them, their labels if nothing else is left."""
+    """Rows that went through the backbone: their numbers, what it read, and their labels if nothing else is left."""
 
     rows: list[int]
     read: Rows

@@ -7,7 +7,7 @@ states do not fit, or the model cannot be cut, the run goes on as usual and the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import torch
@@ -58,6 +58,7 @@ class FrozenPrefixCallback(TrainerCallback):
         self.trainer = trainer
         self.max_cache_gib = max_cache_gib
         self.why_not = why_not
+        self.notes: tuple[str, ...] = ()
         self.prefix: FrozenPrefix | None = None
         self.stages: list[Stage] = []
         self._small = SmallSteps(trainer)
@@ -71,8 +72,8 @@ class FrozenPrefixCallback(TrainerCallback):
         """Decide, or follow what was decided before a stop; fill what the first steps need."""
         if self.trainer.strategy.probe is not None:
             return  # what comes before this trainer's own training has a trainer and a callback of its own
+        self._leave()  # what a training that failed left behind
         model, self._loader = parts["model"], parts["train_dataloader"]
-        self._steps_per_epoch = max(1, len(self._loader) // args.gradient_accumulation_steps)
         self.stages = stages_of(model, self.trainer.callback_handler.callbacks, state)
         decision = self._decision(state)
         if decision.used is False:
@@ -83,6 +84,7 @@ class FrozenPrefixCallback(TrainerCallback):
             self._go_without(decision, str(error))
             return
         decision.used, decision.one_vector = True, self._proof.one_vector
+        self._steps_per_epoch = max(1, len(self._loader) // args.gradient_accumulation_steps)
         self.prefix.install()
         self._move(state)
         self._say()
@@ -101,24 +103,30 @@ class FrozenPrefixCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """Give the model back as it was: it is scored and saved without what was kept."""
-        if self.prefix is not None:
-            self._small.end()
-            self.prefix.remove()
-            self.prefix = None
+        self._leave()
 
     def attach_to(self, trainer: Any) -> FrozenPrefixCallback:
         """Let a trainer that trains before this one use the prefix too, on the same terms."""
         return attach_frozen_prefix(trainer, self.max_cache_gib, why_not=self.why_not)
 
+    def _leave(self) -> None:
+        self._small.end()
+        if self.prefix is not None:
+            self.prefix.remove()
+            self.prefix = None
+
     def _decision(self, state: TrainerState) -> PrefixDecision:
         callbacks = self.trainer.callback_handler.callbacks
         decision = next(one for one in callbacks if isinstance(one, PrefixDecision))
-        saved = state.stateful_callbacks.get(PrefixDecision.__name__)
-        if state.global_step > 0:
+        states: Any = state.stateful_callbacks
+        saved = states.get(PrefixDecision.__name__)
+        if state.global_step == 0:
+            decision.used = None
+        else:
             # A checkpoint from before there were decisions was trained without.
             known = saved["args"] if isinstance(saved, Mapping) else {"used": False}
             decision.used, decision.one_vector = known.get("used"), known.get("one_vector", False)
-            state.stateful_callbacks[PrefixDecision.__name__] = decision.state()
+            states[PrefixDecision.__name__] = decision.state()
         return decision
 
     def _proved(self, model: nn.Module) -> tuple[Proof, FrozenPrefix]:
@@ -133,11 +141,12 @@ class FrozenPrefixCallback(TrainerCallback):
         for name in ("torch_compile", "fsdp", "deepspeed", "neftune_noise_alpha"):
             if getattr(args, name, None):
                 raise NotUnderstoodError(f"training.{name} is set")
+        if not isinstance(getattr(self._loader, "dataset", None), Sized):
+            raise NotUnderstoodError("the training rows come as a stream")
         batch = _probe_batch(self.trainer, self._loader)
-        with self.trainer.accelerator.autocast():
-            with torch.random.fork_rng(devices=[]):
-                anatomy = _watched(model, batch)
-                proof = prove(model, anatomy, batch, self.stages)
+        with self.trainer.accelerator.autocast(), torch.random.fork_rng(devices=[]):
+            anatomy = _watched(model, batch)
+            proof = prove(model, anatomy, batch, self.stages)
         if not any(frozen_layers(model, anatomy.layers, stage.learning) for stage in self.stages):
             raise NotUnderstoodError("no layer stays frozen")
         room = Room(cache_root(), int(self.max_cache_gib * GIB))
@@ -163,6 +172,8 @@ class FrozenPrefixCallback(TrainerCallback):
         assert prefix is not None
         coming = self._boundaries(state.global_step)
         boundary = coming[0][1]
+        if not boundary:
+            prefix.stack.remove()
         if boundary == prefix.boundary:
             return
         fits = max(1, prefix.room.limit_bytes // max(1, self._bytes_a_boundary(self._proof)))
@@ -170,8 +181,6 @@ class FrozenPrefixCallback(TrainerCallback):
         new = bool(boundary) and boundary not in prefix.stores
         with self.trainer.accelerator.autocast():
             prefix.move_to(boundary, ahead, precision=precision_now(self.trainer.args.device.type))
-        if not boundary:
-            prefix.stack.remove()
         passed = [step for step, each in coming if each < min(prefix.stores, default=0)]
         lasts = (passed[0] if passed else state.max_steps) - state.global_step
         if new and lasts >= self._steps_per_epoch:
@@ -207,15 +216,18 @@ class FrozenPrefixCallback(TrainerCallback):
     def _go_without(self, decision: PrefixDecision, why: str) -> None:
         if decision.used:
             raise TrainingError(
-                f"this run used the frozen prefix before it was stopped, and now cannot: {why}. Make it possible again, "
-                "or train anew."
+                f"this run used the frozen prefix before it was stopped, and now cannot: {why}. Make it possible "
+                "again, or train anew."
             )
         decision.used = False
+        self.notes = (f"Frozen layers ran as usual: {why}.",)
         self._choose(f"frozen layers run as usual: {why}", used=False)
 
     def _say(self) -> None:
         prefix = self.prefix
         assert prefix is not None
+        if not prefix.boundary:  # resumed when every layer was open
+            return
         kind = "one vector a row" if self._proof.one_vector else "all its tokens"
         moves = ", and again where layers open" if len(self.stages) > 1 else ""
         self._choose(
@@ -238,6 +250,12 @@ def attach_frozen_prefix(trainer: Any, max_cache_gib: float, *, why_not: str | N
 def prefix_callback_of(trainer: Any) -> FrozenPrefixCallback | None:
     """Return the callback that a trainer was given, if it was."""
     return next((one for one in trainer.callback_handler.callbacks if isinstance(one, FrozenPrefixCallback)), None)
+
+
+def prefix_notes(trainer: Any) -> tuple[str, ...]:
+    """Return why a finished run went without the frozen prefix; nothing where it used it, or was not to."""
+    callback = prefix_callback_of(trainer)
+    return () if callback is None else callback.notes
 
 
 def stages_of(model: nn.Module, callbacks: Sequence[TrainerCallback], state: TrainerState) -> list[Stage]:

@@ -105,6 +105,7 @@ class _Probe:
     def answers(self, model: nn.Module, inputs: Mapping[str, Tensor], boundary: int) -> list[Tensor]:
         """Return the answers from kept states at a boundary."""
         self._boundary = boundary
+        torch.clear_autocast_cache()  # it would hold weights with the gradients of another stage
         # With gradients, so that states show whether they depend on what learns.
         with torch.enable_grad():
             return [answer.detach() for answer in _answers(model(**inputs), inputs.get(MASK))]

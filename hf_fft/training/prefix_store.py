@@ -34,7 +34,7 @@ NAMES = ("addresses", "lengths", "states")
 
 
 def cache_root() -> Path:
-    """Return `$HF_FFT_CACHE`, else `$XDG_CACHE_HOME/hf_fft`, else `~/.cache/hf_fft`; in it, the folder of this cache."""
+    """Return this cache's folder in `$HF_FFT_CACHE`, else `$XDG_CACHE_HOME/hf_fft`, else `~/.cache/hf_fft`."""
     if named := os.environ.get("HF_FFT_CACHE"):
         return Path(named).expanduser() / FOLDER
     base = os.environ.get("XDG_CACHE_HOME")

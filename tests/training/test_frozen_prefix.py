@@ -81,7 +81,12 @@ T5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "
         ("AlbertForSequenceClassification", "AlbertConfig", {**SHARED, "num_hidden_layers": 3}, "its layers share"),
         ("T5ForConditionalGeneration", "T5Config", T5, "an encoder-decoder has two stacks"),
         ("BertModel", "BertConfig", {**SHARED, "num_hidden_layers": 2}, "no backbone apart from its head"),
-        ("FlaubertForSequenceClassification", "FlaubertConfig", {"vocab_size": 40, "emb_dim": 16, "n_layers": 2, "n_heads": 2}, "lists of layers"),
+        (
+            "FlaubertForSequenceClassification",
+            "FlaubertConfig",
+            {"vocab_size": 40, "emb_dim": 16, "n_layers": 2, "n_heads": 2},
+            "lists of layers",
+        ),
     ],
 )
 def test_a_model_that_is_built_otherwise_is_refused_with_the_reason(model, config, sizes, words):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +15,9 @@ from transformers import TrainerCallback, set_seed
 
 from hf_fft.errors import TrainingError
 from hf_fft.recipe import GradualUnfreezingRecipe, ProbeThenFullRecipe
-from hf_fft.strategies import FeatureBased, GradualUnfreezing, Lora, ProbeThenFull
+from hf_fft.strategies import FeatureBased, GradualUnfreezing, ProbeThenFull
 
+SCRIPT = Path(__file__).with_name("prefix_on_two_processes.py")
 BEST = {
     "eval_strategy": "epoch",
     "save_strategy": "epoch",
@@ -49,7 +52,9 @@ class Watch(TrainerCallback):
     on_evaluate = on_step_end
 
 
-def trained(name, folder, *, strategy, prefix, head="SequenceClassification", seed=1, stops_after=None, resume=None, **options):
+def trained(
+    name, folder, *, strategy, prefix, head="SequenceClassification", seed=1, stops_after=None, resume=None, **options
+):
     set_seed(seed)
     data = rows(labels="token") if head == "TokenClassification" else None
     trainer, callback = trainer_of(model_of(name, head), folder, strategy=strategy, prefix=prefix, data=data, **options)
@@ -81,7 +86,9 @@ def test_a_head_alone_ends_with_the_weights_of_the_run_without(name, head, tmp_p
     assert all("forward" not in vars(module) for module in ours.model.modules())
 
 
-@pytest.mark.parametrize("schedule", [{"schedule": "epochs"}, {"schedule": "spread"}, {"schedule": "steps", "every": 7}])
+@pytest.mark.parametrize(
+    "schedule", [{"schedule": "epochs"}, {"schedule": "spread"}, {"schedule": "steps", "every": 7}]
+)
 @pytest.mark.parametrize("name", ["Bert", "MPNet", "DebertaV2"])
 def test_gradual_unfreezing_through_all_stages_ends_with_the_weights_of_the_run_without(name, schedule, tmp_path):
     options = {"strategy": GradualUnfreezing(GradualUnfreezingRecipe(**schedule)), **BEST, "num_train_epochs": 5}
@@ -102,8 +109,18 @@ def test_two_seeds_and_two_rates_compute_nothing_twice(tmp_path):
     model = model_of("Bert")
     for seed, rate in ((11, 1e-2), (12, 1e-3)):
         again = model_of("Bert")
-        again.load_state_dict({**model.state_dict(), **{k: v for k, v in again.state_dict().items() if "classifier" in k}})
-        trainer, callback = trainer_of(again, tmp_path / "2", strategy=FeatureBased(), prefix=True, learning_rate=rate, seed=seed, eval_strategy="epoch")
+        again.load_state_dict(
+            {**model.state_dict(), **{k: v for k, v in again.state_dict().items() if "classifier" in k}}
+        )
+        trainer, callback = trainer_of(
+            again,
+            tmp_path / "2",
+            strategy=FeatureBased(),
+            prefix=True,
+            learning_rate=rate,
+            seed=seed,
+            eval_strategy="epoch",
+        )
         watch = Watch(callback)
         trainer.add_callback(watch)
         trainer.train()
@@ -147,8 +164,18 @@ def test_a_changed_weight_a_changed_row_and_another_precision_are_computed_anew(
 
 @pytest.mark.parametrize("stopped_after", [4, 6, 9])
 @pytest.mark.parametrize("strategy", [FeatureBased(), GradualUnfreezing()])
-def test_a_run_that_is_stopped_and_resumed_ends_as_the_run_without_and_with_its_checkpoints_names(strategy, stopped_after, tmp_path):
-    options = {"strategy": strategy, "eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1, "load_best_model_at_end": True, "num_train_epochs": 3}
+def test_a_run_that_is_stopped_and_resumed_ends_as_the_run_without_and_with_its_checkpoints_names(
+    strategy, stopped_after, tmp_path
+):
+    options = {
+        "strategy": strategy,
+        "eval_strategy": "steps",
+        "save_strategy": "steps",
+        "eval_steps": 1,
+        "save_steps": 1,
+        "load_best_model_at_end": True,
+        "num_train_epochs": 3,
+    }
     plain, _ = trained("Bert", tmp_path / "without", prefix=False, **options)
     trained("Bert", tmp_path / "with", prefix=True, stops_after=stopped_after, **options)
     shutil.rmtree(tmp_path / "cache")  # on another machine, say
@@ -192,11 +219,19 @@ def test_what_cannot_be_cut_trains_as_usual_and_says_why(tmp_path):
     set_seed(1)
     from architectures import build
 
-    sizes = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "embedding_size": 8}
+    sizes = {
+        "vocab_size": 40,
+        "hidden_size": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "embedding_size": 8,
+    }
 
     def run(folder, *, prefix):
         set_seed(1)
-        model = build("AlbertForSequenceClassification", "AlbertConfig", {**sizes, "num_hidden_layers": 2, "num_labels": 3})
+        model = build(
+            "AlbertForSequenceClassification", "AlbertConfig", {**sizes, "num_hidden_layers": 2, "num_labels": 3}
+        )
         trainer, _ = trainer_of(model, folder, prefix=prefix, **options)
         trainer.train()
         return trainer
@@ -205,3 +240,18 @@ def test_what_cannot_be_cut_trains_as_usual_and_says_why(tmp_path):
     assert_same_weights(weights_of(ours.model), weights_of(plain.model), within=0)
     assert ours.speed.reasons == ("frozen layers run as usual: its layers share weights",)
     assert not ours.speed.frozen_prefix
+
+
+@pytest.mark.processes
+def test_two_processes_end_with_the_same_weights_as_without(tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT)]
+    finished = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, timeout=240)
+    assert finished.returncode == 0, finished.stderr[-3000:]
+    for kind in ("head", "gradual"):
+        ranks = [torch.load(tmp_path / f"{kind}-True-{rank}.pt") for rank in (0, 1)]
+        assert torch.equal(*ranks)
+        torch.testing.assert_close(ranks[0], torch.load(tmp_path / f"{kind}-False-0.pt"), atol=1e-5, rtol=0)
+        assert [json.loads((tmp_path / f"{kind}-{prefix}-0.json").read_text()) for prefix in (True, False)] == [
+            True,
+            False,
+        ]
