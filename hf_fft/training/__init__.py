@@ -7,6 +7,7 @@ from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
 from hf_fft.training.memory import PeakMemory
 from hf_fft.training.scoring import Scored, score_splits, with_groups
+from hf_fft.training.tracking import tracked
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "score_splits",
     "steps_in_all",
     "steps_per_epoch",
+    "tracked",
     "training_arguments",
     "trains_on_gpu",
     "with_groups",

@@ -18,6 +18,7 @@ import functools
 import inspect
 import logging
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import datasets
@@ -31,6 +32,7 @@ from hf_fft.errors import RecipeError, StrategyError, TrainingError
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
 from hf_fft.training.callbacks import LearningRateRecorder
+from hf_fft.training.draft_card import base_model_of, forget_base_model
 from hf_fft.training.probe import ProbeCallback
 from hf_fft.training.writing import what_is_read, without_autocast
 
@@ -135,6 +137,17 @@ class _FullFinetuning(_Base):
         if self.accelerator.sync_gradients and not bool(torch.stack(self._step_losses).isfinite().all()):
             self._stop_on_non_finite_loss()
         return loss
+
+    def create_model_card(self, *positional: Any, **options: Any) -> None:
+        """Write HF's draft of a card; a base model that is not on the Hub is named and not linked."""
+        origin = str(getattr(getattr(self.model, "config", None), "_name_or_path", None) or "")
+        if not origin or positional or "finetuned_from" in options:
+            return super().create_model_card(*positional, **options)
+        shown, is_on_hub = base_model_of(origin)
+        super().create_model_card(finetuned_from=shown, **options)
+        if not is_on_hub and self.is_world_process_zero():
+            forget_base_model(Path(self.args.output_dir or ".") / "README.md", shown)
+        return None
 
     def _get_eval_sampler(self, eval_dataset: Dataset[Any]) -> Sampler[int] | None:
         """Keep evaluation and prediction in the order of the rows.
