@@ -9,6 +9,9 @@ from importlib import import_module
 DOORS = {
     "run": "train what a recipe says",
     "compare": "train a recipe by several strategies and lay the results side by side",
+    "predict": "answer rows by a finished run, or score a file",
+    "export": "write a finished run's model as an ONNX graph",
+    "publish": "put a finished run on the Hugging Face Hub",
 }
 
 

@@ -6,6 +6,7 @@
     ├── StrategyError       this model cannot be trained that way
     ├── TrainingError       training had to stop: a loss that is not a number
     ├── RunFolderError      the run folder belongs to another run, or is not one
+    ├── PublishingError     the model could not be brought to the Hub; it is safe in the run folder
     └── MissingExtraError   an optional package is not installed
 
 A message says what was expected, what was found, and what to do. Every class carries the exit code with which the
@@ -53,6 +54,12 @@ class RunFolderError(HfFftError):
     """A folder that is not a run folder, is in use, or holds another run."""
 
     exit_code = 5
+
+
+class PublishingError(HfFftError):
+    """A model that did not reach the Hub, or should not."""
+
+    exit_code = 9
 
 
 class MissingExtraError(HfFftError):

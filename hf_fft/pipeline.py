@@ -6,16 +6,21 @@
 from __future__ import annotations
 
 import logging
+import math
+import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from hf_fft.analysis import row_statistics, score_intervals
 from hf_fft.data import DataReport, Splits, load_splits
-from hf_fft.errors import RecipeError
+from hf_fft.errors import HfFftError, RecipeError
+from hf_fft.publishing import Destination, publish, read_publication
 from hf_fft.recipe import ModelRecipe, Recipe
-from hf_fft.report import model_card, write_plots
+from hf_fft.report import model_card, publication_message, published_texts, write_plots
 from hf_fft.result import (
     Prediction,
     Result,
@@ -35,6 +40,7 @@ from hf_fft.training import (
     check_fit,
     check_precision,
     score_splits,
+    tracked,
     trains_on_gpu,
     with_groups,
 )
@@ -93,10 +99,15 @@ def fine_tune(
                 "%s already holds this run, finished, and the data were not read again; --overwrite trains anew.",
                 folder,
             )
-            return finished
-        prepared = prepare(filled, notes)
-        logger.info("\n".join(prepared.report.lines()))
-        return _run(prepared, folder)
+            result = finished
+        else:
+            prepared = prepare(filled, notes)
+            logger.info("\n".join(prepared.report.lines()))
+            with tracked(filled, folder) as tell:
+                result = _run(prepared, folder)
+                tell(result)
+    _publish_if_asked(folder, filled, result)
+    return result
 
 
 def fill_in(recipe: Recipe, *, trust_remote_code: bool = False) -> tuple[Recipe, tuple[str, ...]]:
@@ -224,7 +235,38 @@ def _gather(
         notes=prepared.notes + _without_best(trainer) + prefix_notes(trainer),
     )
     rows, column = dict(prepared.splits.items()), prepared.recipe.data.group_column
-    return result, [one for name, split in scored.items() for one in with_groups(split.predictions, rows[name], column)]
+    predictions = {name: with_groups(split.predictions, rows[name], column) for name, split in scored.items()}
+    intervals = {name: intervals_of(result, name, some) for name, some in predictions.items()}
+    result = result.model_copy(update={"intervals": {name: ends for name, ends in intervals.items() if ends}})
+    return result, [one for some in predictions.values() for one in some]
+
+
+def intervals_of(result: Result, split: str, predictions: Sequence[Prediction]) -> dict[str, tuple[float, float]]:
+    """Return the 95 % intervals of a split's scores, of those that are formulas over sums of rows."""
+    statistics = {}
+    for name, score in result.metrics[split].items():
+        rows = row_statistics(result.recipe.task.name, name, predictions)
+        # A score that also counts labels which no row has is another formula.
+        if rows is not None and score is not None and math.isclose(rows.score(), score, abs_tol=1e-9):
+            statistics[name] = rows
+    groups = [one.group for one in predictions]
+    return score_intervals(statistics, clusters=None if None in groups else groups)
+
+
+def _publish_if_asked(folder: Path, recipe: Recipe, result: Result) -> None:
+    """Publish a finished run where its recipe says so; that the Hub is out of reach does not make a run fail."""
+    place, known = recipe.hub, read_publication(folder)
+    if place is None or os.environ.get("RANK", "0") != "0":
+        return
+    if known is not None and known.repository == place.repository:
+        return
+    destination, texts = Destination(**place.model_dump()), published_texts(result, place.repository)
+    try:
+        done = publish(folder, destination, texts, message=publication_message(result))
+    except HfFftError as error:
+        logger.warning("%s", error)
+    else:
+        logger.info("%s is published: %s", folder, done.url)
 
 
 def _without_best(trainer: AnyTrainer) -> tuple[str, ...]:

@@ -36,7 +36,15 @@ def test_check_shows_everything_trains_nothing_and_creates_nothing(recipe_file, 
     monkeypatch.chdir(tmp_path)
     assert main(["run", str(recipe_file), "--check", "--set", "strategy=feature_based"]) == 0
     printed = capsys.readouterr().out
-    for words in ('"max_length": 32', "train: 64 rows", "layer 1", "frozen", "learns at 0.01", "16 optimizer steps", "evaluation from the longest row"):
+    for words in (
+        '"max_length": 32',
+        "train: 64 rows",
+        "layer 1",
+        "frozen",
+        "learns at 0.01",
+        "16 optimizer steps",
+        "evaluation from the longest row",
+    ):
         assert words in printed, words
     assert [path.name for path in tmp_path.iterdir()] == ["reviews.json"]
 

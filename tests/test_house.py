@@ -26,10 +26,15 @@ FLOORS = {
     "training": 4,
     "analysis": 4,
     "report": 4,
+    "publishing": 4,
     "pipeline": 5,
     "comparison": 5,
+    "prediction": 5,
     "run": 6,
     "compare": 6,
+    "publish": 6,
+    "predict": 6,
+    "export": 6,
     "__main__": 7,
     "__init__": 7,
 }
@@ -159,7 +164,9 @@ def test_our_own_recipe_fields_stay_few():
 
     named = {**vars(records), **vars(task_records)}.values()
     kinds = {one for one in named if isinstance(one, type) and issubclass(one, record.Record)}
-    fields = sum(len(vars(kind).get("__annotations__", {})) for kind in kinds)
+    said = [vars(kind).get("__annotations__", {}) for kind in kinds]
+    # A base's `name: str` keeps the place of the name that each kind declares.
+    fields = sum(len(fields) - (fields.get("name") == "str") for fields in said)
     print(f"recipe fields of our own: {fields}")
     assert 60 < fields <= MOST_RECIPE_FIELDS
 
@@ -183,7 +190,7 @@ def test_every_module_and_every_public_function_says_what_it_is(path):
 
 
 def test_print_stands_at_the_doors_only():
-    doors = {"run", "compare", "command_line", "__main__"}
+    doors = {"run", "compare", "publish", "predict", "export", "command_line", "__main__"}
     for path in FILES:
         calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
         prints = [node for node in calls if isinstance(node.func, ast.Name) and node.func.id == "print"]
@@ -216,7 +223,17 @@ def test_a_recipe_with_six_faults_prints_six_lines_and_imports_no_torch(tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["bad.json"]
 
 
-@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["compare", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["run", "--help"],
+        ["compare", "--help"],
+        ["publish", "--help"],
+        ["predict", "--help"],
+        ["export", "--help"],
+    ],
+)
 def test_help_imports_no_torch(words):
     code = (
         "import sys\nfrom hf_fft.__main__ import main\ntry:\n    code = main(sys.argv[1:])\nexcept SystemExit as end:\n"

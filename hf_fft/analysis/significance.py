@@ -7,7 +7,7 @@ statistics, so ten thousand draws take seconds.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,9 @@ from hf_fft.analysis.statistics import Combine, RowStatistics
 
 DRAWS = 10_000
 LEVEL = 0.95
+QUANTILES = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+# The ends of an interval that is only shown, with three figures, need fewer.
+INTERVAL_DRAWS = 1_000
 # Draws are made in portions of about so many counts, to bound memory.
 COUNTS_AT_ONCE = 5_000_000
 
@@ -60,7 +63,7 @@ def paired_bootstrap(
     """
     rows = len(ours[0].values)
     assert all(len(one.values) == rows for one in (*ours, *theirs)), "both strategies must have scored the same rows"
-    groups = np.arange(rows) if clusters is None else np.unique([str(one) for one in clusters], return_inverse=True)[1]
+    groups = _groups(clusters, rows)
     combine = ours[0].combine
     mine, other = (_by_group(runs, groups) for runs in (ours, theirs))
     estimate = _mean(mine.sum(axis=1), combine) - _mean(other.sum(axis=1), combine)
@@ -74,10 +77,39 @@ def paired_bootstrap(
     drawn = drawn[~np.isnan(drawn)]
     if not len(drawn):
         return Difference(float(estimate), float("nan"), float("nan"), float("nan"))
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(drawn, QUANTILES)
     beyond = min((drawn <= 0).sum(), (drawn >= 0).sum())
     p_value = max(2 * (beyond + 1) / (len(drawn) + 1), _least_p_value(mine, other))
     return Difference(float(estimate), float(low), float(high), min(1.0, p_value))
+
+
+def score_intervals(
+    runs: Mapping[str, RowStatistics],
+    *,
+    clusters: Sequence[Hashable] | None = None,
+    draws: int = INTERVAL_DRAWS,
+    seed: int = 0,
+) -> dict[str, tuple[float, float]]:
+    """Return the 95 % interval of each score of one run, by drawing its rows again and again; see `paired_bootstrap`.
+
+    Args:
+        runs: The statistics of the same rows, by metric.
+        clusters: What each row belongs to; rows of one cluster are drawn together. Each row alone if absent.
+        draws: How often.
+        seed: Of the draws.
+    """
+    if not runs:
+        return {}
+    rows = len(next(iter(runs.values())).values)
+    groups = _groups(clusters, rows)
+    sums = {name: _by_group([one], groups)[0] for name, one in runs.items()}
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in runs}
+    for counts in _counts(groups.max() + 1, draws, np.random.default_rng(seed)):
+        for name, one in runs.items():
+            drawn[name].append(one.combine(counts @ sums[name]))
+    scores = {name: np.concatenate(parts) for name, parts in drawn.items()}
+    ends = {name: np.nanquantile(one, QUANTILES) for name, one in scores.items() if not np.isnan(one).all()}
+    return {name: (float(low), float(high)) for name, (low, high) in ends.items()}
 
 
 def mcnemar(ours: Sequence[bool], theirs: Sequence[bool]) -> float:
@@ -103,6 +135,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
         highest = max(highest, min(1.0, (count - rank) * p_values[index]))
         corrected[index] = highest
     return corrected
+
+
+def _groups(clusters: Sequence[Hashable] | None, rows: int) -> np.ndarray:
+    """Number what each row belongs to, from 0."""
+    if clusters is None:
+        return np.arange(rows)
+    return np.unique([str(one) for one in clusters], return_inverse=True)[1]
 
 
 def _by_group(runs: Sequence[RowStatistics], groups: np.ndarray) -> np.ndarray:

@@ -128,7 +128,8 @@ def _run(
     kind: Literal["strategy", "baseline"] = "strategy",
 ) -> PlannedRun:
     share = recipe.data.train_fraction * fraction
-    changed = recipe.with_values({"seed": seed, "data.train_fraction": share, "output_dir": None})
+    # A comparison publishes none of its runs: they would replace one another.
+    changed = recipe.with_values({"seed": seed, "data.train_fraction": share, "output_dir": None, "hub": None})
     part = "" if fraction == 1 else f"-fraction-{fraction:g}"
     return PlannedRun(label, label, kind, changed, fraction, f"{RUNS}/{folder}/seed-{seed}{part}")
 

@@ -5,6 +5,7 @@ Nothing here knows tokens or models.
 """
 
 from hf_fft.data.columns import numbers, require_columns, require_text
+from hf_fft.data.hub_faults import hub_fault
 from hf_fft.data.labels import class_labels, label_columns, label_lists
 from hf_fft.data.report import DataReport, SplitReport, TokenLengths, data_report, label_counts
 from hf_fft.data.sources import read_source
@@ -24,6 +25,7 @@ __all__ = [
     "data_report",
     "entity_type",
     "fetch",
+    "hub_fault",
     "is_wheel_path",
     "join_tag",
     "label_columns",

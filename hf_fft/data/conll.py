@@ -9,10 +9,11 @@ words have. Everything else must have as many columns as the first line of words
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TextIO, TypeAlias
 
 from datasets import BuilderConfig, Dataset, Features, List, Value, concatenate_datasets
 
@@ -55,6 +56,29 @@ def read_conll(files: Sequence[Path], shown: Sequence[str], options: Mapping[str
     return concatenate_datasets(parts)
 
 
+def conll_rows(stream: TextIO, shown: str, options: Mapping[str, Any]) -> Iterator[dict[str, list[str]]]:
+    """Yield the sentences of an open column file one by one; a file of words alone has the column `tokens`.
+
+    Raises:
+        DataError: as `read_conll` does, when it comes to the line.
+    """
+    names, delimiter, _ = _checked_options(options)
+    lines = (line.rstrip("\n") for line in stream)
+    begun: list[str] = []
+    for line in lines:
+        begun.append(line)
+        if line.strip() and not line.startswith((DOCUMENT_START, "#")):
+            break
+    first_words = _first_line_of_words(begun)
+    if not first_words:
+        return
+    split = _splitter(first_words, delimiter)
+    width = len(split(first_words))
+    places = {DEFAULT_NAMES[0]: 0} if names is None and width == 1 else _places(names, width, shown)
+    for words in _sentences(chain(begun, lines), split, width, shown):
+        yield {name: [cells[place] for cells in words] for name, place in places.items()}
+
+
 def _rows(lines: list[str], shown: str, *, names: list[str] | None, delimiter: str | None) -> Dataset:
     first_words = _first_line_of_words(lines)
     if not first_words:
@@ -88,7 +112,7 @@ def _splitter(line: str, delimiter: str | None) -> Splitter:
     return lambda line: [cell.strip(" ") for cell in line.split(delimiter)]
 
 
-def _sentences(lines: list[str], split: Splitter, width: int, shown: str) -> Iterator[list[list[str]]]:
+def _sentences(lines: Iterable[str], split: Splitter, width: int, shown: str) -> Iterator[list[list[str]]]:
     words: list[list[str]] = []
     documents = comments = 0
     for number, line in enumerate(lines, start=1):

@@ -13,8 +13,9 @@ import re
 from datasets import DatasetDict, load_dataset
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from datasets.packaged_modules import _PACKAGED_DATASETS_MODULES
-from huggingface_hub.errors import HfHubHTTPError
+from httpx2 import HTTPError
 
+from hf_fft.data.hub_faults import gated, hub_fault, missing
 from hf_fft.data.wording import did_you_mean, listed
 from hf_fft.errors import DataError
 from hf_fft.recipe.records import DataRecipe
@@ -46,7 +47,7 @@ def read_hub(data: DataRecipe) -> DatasetDict:
             )
     try:
         loaded = load_dataset(data.path, name=data.config_name, revision=data.revision, **data.options)
-    except (DatasetsError, HfHubHTTPError, OSError, ValueError, TypeError, RuntimeError) as error:
+    except (DatasetsError, HTTPError, OSError, ValueError, TypeError, RuntimeError) as error:
         raise DataError(_explained(error, data)) from error
     return _named_splits(loaded, data) if data.splits else _usual_splits(loaded, data.path)
 
@@ -79,25 +80,19 @@ def _usual_splits(loaded: DatasetDict, path: str) -> DatasetDict:
 def _explained(error: Exception, data: DataRecipe) -> str:
     said = str(error).strip()
     first = (said.splitlines() or [type(error).__name__])[0].rstrip(".")
-    shown = f'data.path "{data.path}" is not a local file or folder, and as a Hub name '
-    if "gated" in said:
-        return (
-            f"{shown}is gated: {first}. Accept its conditions on huggingface.co/datasets/{data.path}, then run "
-            f"`hf auth login` or set HF_TOKEN. {_NO_HUB}"
-        )
-    if isinstance(error, DatasetNotFoundError):
-        return (
-            f"{shown}was not found: {first}. Check the spelling; for a private one run `hf auth login` or set "
-            f"HF_TOKEN. {_NO_HUB}"
-        )
+    shown = f'data.path "{data.path}" is not a local file or folder, and as a Hub name it '
+    fault = hub_fault(error, f"datasets/{data.path}")
+    if fault is None and isinstance(error, DatasetNotFoundError):
+        # datasets (5.2) loses the Hub's own error on the way.
+        fault = gated(f"datasets/{data.path}") if "gated" in said else missing()
+    if fault is not None:
+        return f"{shown}{fault}. {_NO_HUB}"
     if "Dataset scripts are no longer supported" in said:
         return (
             f"{shown}has a loading script, and code that came with data is never run: {first}. Try "
             f'data.revision "refs/convert/parquet", or save the rows as files. {_NO_HUB}'
         )
-    if isinstance(error, (ConnectionError, HfHubHTTPError)) or "reach" in said:
-        return f"{shown}it cannot be reached: {first}. Check the network, HF_HUB_OFFLINE and HF_ENDPOINT. {_NO_HUB}"
     if "BuilderConfig" in said or "Config name" in said:
-        return f"{shown}it needs a configuration that exists: {' '.join(said.split())[:500]}. Set data.config_name."
+        return f"{shown}needs a configuration that exists: {' '.join(said.split())[:500]}. Set data.config_name."
     cause = str(error.__cause__ or "").strip().splitlines()[:1]
-    return f"{shown}it cannot be loaded: {'; '.join([first, *cause])}. {_NO_HUB}"
+    return f"{shown}cannot be loaded: {'; '.join([first, *cause])}. {_NO_HUB}"

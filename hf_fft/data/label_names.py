@@ -26,6 +26,8 @@ def agree_on_names(
 ) -> tuple[list[str], dict[str, list[int]]]:
     """Return the label names in their order, and every split's labels as ids; `brought` are the data's own names.
 
+    Without a split `train` nothing is learned from these rows, and `names` alone say what a label may be.
+
     Raises:
         DataError: if a label is in no list of names or never in train, or if there are too few or too many.
     """
@@ -33,12 +35,15 @@ def agree_on_names(
         texts = _translated(texts, names, brought)
     chosen = list(names or brought or _sorted(set(texts["train"])))
     counts = {split: Counter(labels) for split, labels in texts.items()}
-    _check_variety(texts["train"], column, is_given=names is not None or brought is not None)
+    train = counts.get("train")
+    if train is not None:
+        _check_variety(texts["train"], column, is_given=names is not None or brought is not None)
     for split, count in counts.items():
         if names is not None:
             _refuse_unknown(count, chosen, split, column)
-        _refuse_unseen(count, counts["train"], split, column)
-    if absent := [name for name in chosen if name not in counts["train"]]:
+        if train is not None:
+            _refuse_unseen(count, train, split, column)
+    if train is not None and (absent := [name for name in chosen if name not in train]):
         logger.warning('column "%s": labels without a single row in train: %s', column, listed(absent))
     ids = {name: index for index, name in enumerate(chosen)}
     return chosen, {split: [ids[text] for text in labels] for split, labels in texts.items()}

@@ -25,7 +25,8 @@ _FILL = "Label these rows or remove them."
 def class_labels(splits: DatasetDict, column: str, names: Sequence[str] | None = None) -> DatasetDict:
     """Turn a column of labels into a ClassLabel, the same in every split.
 
-    With `names`, an integer that is not itself a name counts into them from 0.
+    With `names`, an integer that is not itself a name counts into them from 0. Splits without `train` need `names`:
+    those that a model has learned.
 
     Raises:
         DataError: if labels are missing, not labels, unknown, only in some splits, fewer than two, or too many.
@@ -37,7 +38,8 @@ def class_labels(splits: DatasetDict, column: str, names: Sequence[str] | None =
             values = _names_of_ids(values, feature, split, column)
         refuse_rows(values, is_missing, split=split, column=column, fault="no label", advice=_FILL)
         texts[split] = _as_text(values, split, column)
-    brought = splits["train"].features[column]
+    first = next(iter(splits.values()))
+    brought = splits.get("train", first).features[column]
     chosen, ids = agree_on_names(texts, column, names, getattr(brought, "names", None))
     feature = ClassLabel(names=chosen)
     return DatasetDict({split: with_column(rows, column, ids[split], feature) for split, rows in splits.items()})
@@ -54,7 +56,8 @@ def label_lists(splits: DatasetDict, column: str, names: Sequence[str] | None = 
         split: _as_text([label for labels in values for label in labels], split, column)
         for split, values in lists.items()
     }
-    brought = getattr(splits["train"].features[column], "feature", None)
+    first = next(iter(splits.values()))
+    brought = getattr(splits.get("train", first).features[column], "feature", None)
     chosen, ids = agree_on_names(texts, column, names, getattr(brought, "names", None))
     typed = {}
     for split, rows in splits.items():

@@ -29,9 +29,16 @@ _TYPES = {str: "a text", int: "a whole number", list: "a list", dict: "an object
 def is_squad(file: Path) -> bool:
     """Tell from its content whether a JSON file is nested SQuAD: one object with articles that have paragraphs."""
     try:
-        text = file.read_text(encoding="utf-8-sig")
-        if not text.lstrip().startswith("{") or '"paragraphs"' not in text:
-            return False
+        return is_squad_text(file.read_text(encoding="utf-8-sig"))
+    except ValueError:
+        return False
+
+
+def is_squad_text(text: str) -> bool:
+    """Tell whether the text of a JSON file is nested SQuAD."""
+    if not text.lstrip().startswith("{") or '"paragraphs"' not in text:
+        return False
+    try:
         articles = json.loads(text).get("data")
     except (ValueError, RecursionError):
         return False
@@ -61,15 +68,23 @@ def _file_rows(file: Path, shown: str) -> Iterator[dict[str, Any]]:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{shown}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
+    yield from squad_rows(text, shown)
+
+
+def squad_rows(text: str, shown: str, *, needs_answers: bool = True) -> Iterator[dict[str, Any]]:
+    """Yield the questions of a nested file's text as flat rows; `answers` is missing where it may be and is.
+
+    Raises:
+        DataError: as `read_squad` does.
+    """
     content = parsed(text, shown)
     if not isinstance(content, dict):
         raise DataError(f'{shown}: SQuAD JSON is one object with the key "data"; found {_kind(content)}.')
     for number, article in enumerate(_value(content, "data", list, shown), start=1):
-        place = f"{shown}, article {number}"
-        yield from _article_rows(article, place)
+        yield from _article_rows(article, f"{shown}, article {number}", needs_answers)
 
 
-def _article_rows(article: Any, place: str) -> Iterator[dict[str, Any]]:
+def _article_rows(article: Any, place: str, needs_answers: bool) -> Iterator[dict[str, Any]]:
     _check_object(article, place)
     title = _value(article, "title", str, place) if "title" in article else ""
     place = f'{place} ("{title}")' if title else place
@@ -78,14 +93,20 @@ def _article_rows(article: Any, place: str) -> Iterator[dict[str, Any]]:
         _check_object(paragraph, here)
         context = _value(paragraph, "context", str, here)
         for index, question in enumerate(_value(paragraph, "qas", list, here), start=1):
-            yield {"title": title, "context": context, **_question(question, f"{here}, question {index}")}
+            yield {
+                "title": title,
+                "context": context,
+                **_question(question, f"{here}, question {index}", needs_answers),
+            }
 
 
-def _question(question: Any, place: str) -> dict[str, Any]:
+def _question(question: Any, place: str, needs_answers: bool) -> dict[str, Any]:
     _check_object(question, place)
     name = _value(question, "id", str, place)
     place = f'{place} (id "{name}")'
     text = _value(question, "question", str, place)
+    if not needs_answers and "answers" not in question:
+        return {"id": name, "question": text}
     answers = _value(question, "answers", list, place)
     impossible = _value(question, "is_impossible", bool, place) if "is_impossible" in question else not answers
     if impossible == bool(answers):

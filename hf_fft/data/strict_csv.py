@@ -15,8 +15,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hf_fft.data.wording import listed
 from hf_fft.errors import DataError
@@ -51,9 +52,31 @@ def check_csv(file: Path, shown: str, options: Mapping[str, Any]) -> CsvShape | 
     with _no_field_limit(), _opened(file, options) as stream:
         for _ in range(skipped):
             stream.readline()
-        dialect = {name: options[name] for name in _CSV_OPTIONS if name in options}
-        records = _records(csv.reader(stream, delimiter=delimiter, strict=True, **dialect), shown, skipped)
+        records = _records(_reader(stream, delimiter, options), shown, skipped)
         return _shape(records, shown, options, has_header=header is not None)
+
+
+def csv_rows(stream: TextIO, shown: str, options: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    """Yield the records of an open CSV file one by one, every cell as the text that it is.
+
+    Raises:
+        DataError: as `check_csv` does, when the walk comes to the record.
+    """
+    delimiter = options.get("delimiter") or options.get("sep") or ","
+    skipped = options.get("skiprows") or 0
+    with _no_field_limit():
+        for _ in range(skipped):
+            stream.readline()
+        records = _records(_reader(stream, delimiter, options), shown, skipped)
+        columns, records = _begun(records, shown, options, has_header=options.get("header", "infer") is not None)
+        for line, record in records:
+            _check_width(record, columns, shown, line, _is_named(options))
+            yield dict(zip(columns, record, strict=True))
+
+
+def _reader(stream: TextIO, delimiter: str, options: Mapping[str, Any]) -> Any:
+    dialect = {name: options[name] for name in _CSV_OPTIONS if name in options}
+    return csv.reader(stream, delimiter=delimiter, strict=True, **dialect)
 
 
 def _opened(file: Path, options: Mapping[str, Any]) -> io.TextIOWrapper:
@@ -99,6 +122,20 @@ def _quote_fault(error: csv.Error, shown: str, line: int) -> str:
 def _shape(
     records: Iterator[tuple[int, list[str]]], shown: str, options: Mapping[str, Any], has_header: bool
 ) -> CsvShape:
+    columns, records = _begun(records, shown, options, has_header=has_header)
+    count = 0
+    for line, record in records:
+        _check_width(record, columns, shown, line, _is_named(options))
+        count += 1
+    if count == 0:
+        raise DataError(f"{shown} has a header ({listed(columns)}) but no records; at least one is needed.")
+    return CsvShape(columns, count)
+
+
+def _begun(
+    records: Iterator[tuple[int, list[str]]], shown: str, options: Mapping[str, Any], *, has_header: bool
+) -> tuple[tuple[str, ...], Iterator[tuple[int, list[str]]]]:
+    """Return the names of the columns, and the records without the header."""
     named = options.get("column_names") or options.get("names")
     line, first = next(records, (0, []))
     if not first:
@@ -114,20 +151,11 @@ def _shape(
     twice = sorted({name for name in columns if columns.count(name) > 1})
     if twice:
         raise DataError(f"{shown}: columns named twice: {listed(twice)}. Rename one of each.")
-    count = _count(records, columns, shown, named is not None)
-    if named:
-        _check_width(first, columns, shown, line, True)
-    if count + bool(named) == 0:
-        raise DataError(f"{shown} has a header ({listed(columns)}) but no records; at least one is needed.")
-    return CsvShape(columns, count + bool(named))
+    return columns, chain([(line, first)], records) if named else records
 
 
-def _count(records: Iterator[tuple[int, list[str]]], columns: tuple[str, ...], shown: str, named: bool) -> int:
-    count = 0
-    for line, record in records:
-        _check_width(record, columns, shown, line, named)
-        count += 1
-    return count
+def _is_named(options: Mapping[str, Any]) -> bool:
+    return (options.get("column_names") or options.get("names")) is not None
 
 
 def _check_width(record: list[str], columns: tuple[str, ...], shown: str, line: int, named: bool) -> None:

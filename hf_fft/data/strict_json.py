@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from hf_fft.data.wording import did_you_mean, listed
 from hf_fft.errors import DataError
@@ -36,6 +36,28 @@ def check_json(file: Path, shown: str, options: Mapping[str, Any], *, lines: boo
     if field is None and _is_lines(text):
         return _check_rows(_line_rows(text.split("\n"), shown), shown)
     return _check_rows(_array_rows(text, shown, field), shown)
+
+
+def json_rows(stream: TextIO, shown: str, field: str | None, *, lines: bool) -> Iterator[dict[str, Any]]:
+    """Yield the rows of an open JSON file; JSON lines one by one, anything else once it is read whole.
+
+    Unlike `check_json` this leaves it to the reader which keys a row needs.
+
+    Raises:
+        DataError: if a row cannot be read or is not an object, when the walk comes to it.
+    """
+    if lines and field is None:
+        rows = _line_rows(stream, shown)
+    else:
+        text = stream.read()
+        rows = (
+            _line_rows(text.split("\n"), shown)
+            if field is None and _is_lines(text)
+            else _array_rows(text, shown, field)
+        )
+    for place, row in rows:
+        _refuse_no_object(row, shown, place)
+        yield row
 
 
 def _is_lines(text: str) -> bool:
@@ -102,8 +124,7 @@ def _single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _check_rows(rows: Iterator[tuple[str, Any]], shown: str) -> int:
     count, first_place, first = 0, "", {}
     for place, row in rows:
-        if not isinstance(row, dict) or not row:
-            raise DataError(f"{shown}, {place}: a row is an object with a key a column; found {json.dumps(row)[:60]}.")
+        _refuse_no_object(row, shown, place)
         if not count:
             first_place, first = place, row
         elif row.keys() != first.keys():
@@ -112,6 +133,11 @@ def _check_rows(rows: Iterator[tuple[str, Any]], shown: str) -> int:
     if not count:
         raise DataError(f"{shown} is empty; at least one row is needed.")
     return count
+
+
+def _refuse_no_object(row: Any, shown: str, place: str) -> None:
+    if not isinstance(row, dict) or not row:
+        raise DataError(f"{shown}, {place}: a row is an object with a key a column; found {json.dumps(row)[:60]}.")
 
 
 def _differing_keys(shown: str, place: str, row: dict[str, Any], first_place: str, first: dict[str, Any]) -> str:

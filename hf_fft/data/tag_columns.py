@@ -71,7 +71,8 @@ def tag_lists(
 
     Args:
         scheme: How the tags spell entities; "auto" finds it out over all splits, "plain" takes tags as they are.
-        labels: The labels in the model's order; whole numbers in the column count into them.
+        labels: The labels in the model's order; whole numbers in the column count into them. Splits without `train`
+            need them: those that a model has learned.
 
     Raises:
         DataError: naming split, rows and tag, if tags are missing, are not one a word, break their scheme, or stand for
@@ -86,12 +87,15 @@ def tag_lists(
     if spells:
         assert scheme != "plain"
         sentences = _in_bio(sentences, tags, scheme)
-    _check_variety(sentences["train"], tags, is_given=given is not None)
-    names = _label_names(sentences["train"], given, spells=spells, may_grow=labels is None)
+    train = sentences.get("train", [])
+    if "train" in sentences:
+        _check_variety(train, tags, is_given=given is not None)
+    names = _label_names(train, given, spells=spells, may_grow=labels is None)
     for split, rows in sentences.items():
         if labels is not None:
             _refuse_unknown(rows, names, split, tags)
-        _refuse_unseen(rows, sentences["train"], split=split, column=tags, spells=spells)
+        if "train" in sentences:
+            _refuse_unseen(rows, train, split=split, column=tags, spells=spells)
     numbers = {name: number for number, name in enumerate(names)}
     feature = List(ClassLabel(names=names))
     return DatasetDict(

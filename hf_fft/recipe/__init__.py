@@ -1,15 +1,18 @@
 """What is asked for: the recipe, its parts, and how one is read from JSON."""
 
 from hf_fft.recipe.override import with_values
+from hf_fft.recipe.paths import is_hub_name
 from hf_fft.recipe.read import load_recipe, recipe_from, recipe_name, shipped_recipes
 from hf_fft.recipe.records import (
     DEFAULT_LEARNING_RATES,
+    HUB_REPOSITORY,
     AutoSpeedRecipe,
     DataRecipe,
     EarlyStoppingRecipe,
     FeatureBasedRecipe,
     FullRecipe,
     GradualUnfreezingRecipe,
+    HubRecipe,
     LoraRecipe,
     ModelRecipe,
     PlainSpeedRecipe,
@@ -33,6 +36,7 @@ from hf_fft.recipe.training_names import TrainingRecipe
 
 __all__ = [
     "DEFAULT_LEARNING_RATES",
+    "HUB_REPOSITORY",
     "AutoSpeedRecipe",
     "CausalLanguageModelingRecipe",
     "DataRecipe",
@@ -42,6 +46,7 @@ __all__ = [
     "GenerationRecipe",
     "GenerativeQuestionAnsweringRecipe",
     "GradualUnfreezingRecipe",
+    "HubRecipe",
     "LoraRecipe",
     "MaskedLanguageModelingRecipe",
     "ModelRecipe",
@@ -56,6 +61,7 @@ __all__ = [
     "TextGenerationRecipe",
     "TokenClassificationRecipe",
     "TrainingRecipe",
+    "is_hub_name",
     "load_recipe",
     "recipe_from",
     "recipe_name",

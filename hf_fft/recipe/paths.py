@@ -7,10 +7,18 @@ what neither begins like a path nor exists is left alone as a name. The run fold
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 WHEEL = "wheel:"
+HUB_NAME = re.compile(r"\w[\w.-]*(/[\w.-]+)?")
+DATA_FILE = re.compile(r"\.(csv|tsv|jsonl?|parquet|txt|conll)(\.(gz|bz2))?$")
+
+
+def is_hub_name(name: str) -> bool:
+    """Say whether this is a name on the Hub, and not a local path or a `wheel:` asset."""
+    return HUB_NAME.fullmatch(name) is not None and DATA_FILE.search(name) is None and not os.path.exists(name)
 
 
 def with_absolute_paths(values: Any, base: str) -> Any:

@@ -16,6 +16,9 @@ from hf_fft.recipe.record import EditorSchema, Fraction, Names, Record, Rows, Sh
 from hf_fft.recipe.task_records import TaskRecipe
 from hf_fft.recipe.training_names import TrainingRecipe
 
+# As the Hub has it: letters, figures and _, with single . and - between them.
+HUB_REPOSITORY = r"^[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*/[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*$"
+
 
 class RatesRecipe(Record):
     """What strategies share that give each layer a learning rate of its own."""
@@ -190,6 +193,13 @@ class EarlyStoppingRecipe(Record):
     threshold: float = Field(0.0, ge=0, description="Smallest gain that counts as improvement.")
 
 
+class HubRecipe(Record):
+    """Where the model goes once the run has finished; see `hf_fft.publishing`."""
+
+    repository: str = Field(pattern=HUB_REPOSITORY, max_length=96, description="user/name, or organization/name.")
+    private: bool = Field(False, description="Make the repository private if it is to be made.")
+
+
 # The sections for which a bare name may stand.
 NAMED_SECTIONS = ("task", "model", "strategy", "speed")
 
@@ -214,6 +224,7 @@ class Recipe(Record):
     early_stopping: EarlyStoppingRecipe | None = Field(None, description="When to stop before the last epoch.")
     speed: SpeedRecipe = Field(AutoSpeedRecipe(), description="What may be chosen to make the run fast.")
     seed: int = Field(42, ge=0, lt=2**32, description="Seed of the new head, dropout and the order of rows.")
+    hub: HubRecipe | None = Field(None, description="Publish the model here once the run has finished.")
     output_dir: str | None = Field(
         None, min_length=1, description="Run folder; the command line has one of its own if absent."
     )

@@ -7,7 +7,9 @@ name stands.
 
 from __future__ import annotations
 
-PUBLISHING = "training does not publish; train first, then upload the run folder's model/"
+PUBLISHING = (
+    'it stands at the top of the recipe: "hub": {"repository": "user/name", "private": true} publishes a finished run'
+)
 BEST_MODEL = (
     "the best by the task's primary metric on validation is kept by itself; task.primary_metric says which metric"
 )

@@ -10,17 +10,20 @@ import json
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
+from hf_fft.recipe import is_hub_name
 from hf_fft.report.data_summary import data_summary
+from hf_fft.report.public import public_recipe
 from hf_fft.report.table import VALIDATION_CHOSE, cost_lines, label_rows, metric_rows
 from hf_fft.report.usage import usage_of
 from hf_fft.report.wording import (
-    is_hub_name,
+    MISSING,
     listed,
     markdown_table,
     part_name,
     place_text,
     primary_name,
     rows_in_split,
+    score_text,
     shown_split,
     without_local_paths,
 )
@@ -58,7 +61,7 @@ def model_card(result: Result, *, model: str = "model") -> str:
         scores=_scores(result),
         part=part_name(result.recipe.task),
         label_scores=markdown_table(headings, rows) if rows else "",
-        scores_note=_scores_note(split),
+        scores_note=_scores_note(result, split),
         usage=usage.snippet(result.recipe.task, model),
         usage_note=usage.note(result.recipe.task),
         cost=" ".join(cost_lines(result)) or "It was not measured.",
@@ -66,7 +69,7 @@ def model_card(result: Result, *, model: str = "model") -> str:
         data=data_summary(result),
         limits=_limits(result),
         notes=without_local_paths(result.notes),
-        recipe=_recipe_text(result),
+        recipe=json.dumps(public_recipe(result.recipe), indent=2, ensure_ascii=False),
     )
     return str(card).rstrip("\n") + "\n"
 
@@ -99,7 +102,8 @@ def _evaluations(result: Result) -> list[EvalResult]:
     return [
         EvalResult(
             task_type=usage_of(result.recipe.task).TAG,
-            dataset_type=place_text(data.path),
+            # The Hub takes the type for a data set of its own.
+            dataset_type=data.path if is_hub_name(data.path) else "custom",
             dataset_name=place_text(data.path),
             dataset_config=data.config_name,
             dataset_revision=data.revision,
@@ -137,14 +141,22 @@ def _summary(result: Result) -> str:
 
 def _scores(result: Result) -> str:
     headings, rows = metric_rows(result)
-    return markdown_table(headings, rows) if rows else "There are none."
+    if not rows:
+        return "There are none."
+    for split, ends in result.intervals.items():
+        headings = [*headings, f"{split}, 95 %"]
+        rows = [[*row, _interval_text(ends.get(row[0]))] for row in rows]
+    return markdown_table(headings, rows)
 
 
-def _scores_note(split: str) -> str:
-    return {
-        "test": "The test split was scored once, after training.",
-        "validation": VALIDATION_CHOSE,
-    }.get(split, "")
+def _interval_text(ends: tuple[float, float] | None) -> str:
+    return MISSING if ends is None else "–".join(map(score_text, ends))
+
+
+def _scores_note(result: Result, split: str) -> str:
+    once = {"test": "The test split was scored once, after training.", "validation": VALIDATION_CHOSE}.get(split, "")
+    drawn = "Intervals are from a thousand draws of the rows, and say nothing of another seed."
+    return " ".join(part for part in (once, drawn if result.intervals else "") if part)
 
 
 def _environment(result: Result) -> str:
@@ -166,13 +178,3 @@ def _limits(result: Result) -> str:
         f"Inputs had at most {recipe.task.max_length} tokens; {longer}. What the base model and the data carry of "
         f"errors and bias, this model may carry too."
     )
-
-
-def _recipe_text(result: Result) -> str:
-    recipe = result.recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-    for section, key in (("model", "name"), ("model", "tokenizer"), ("data", "path")):
-        if isinstance(recipe[section].get(key), str):
-            recipe[section][key] = place_text(recipe[section][key])
-    if "output_dir" in recipe:
-        recipe["output_dir"] = place_text(recipe["output_dir"])
-    return json.dumps(without_local_paths(recipe), indent=2, ensure_ascii=False)

@@ -37,6 +37,12 @@ def result_table(result: Result) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
+def scores_table(result: Result, split: str) -> str:
+    """Show a result's scores by split, and those of each label on one of them."""
+    headings, rows = label_rows(result, split)
+    return "\n\n".join([plain_table(*metric_rows(result)), *([plain_table(headings, rows)] if rows else [])])
+
+
 def metric_rows(result: Result) -> tuple[list[str], list[list[str]]]:
     """Return headings and rows of the scores by split, without the labels' own; the primary metric is the first."""
     splits = list(result.metrics)

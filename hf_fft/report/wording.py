@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
-from hf_fft.recipe import TaskRecipe
+from hf_fft.recipe import TaskRecipe, is_hub_name
 from hf_fft.result import Result
 
 MISSING = "–"
-DATA_FILE = re.compile(r"\.(csv|tsv|jsonl?|parquet|txt|conll)(\.(gz|bz2))?$")
 LOCAL_PATH = re.compile(
     r"(?<![\w/:.<])(?:file://|~|[A-Za-z]:)?[\\/](?:[^\s\\/'\"`,;:]+[\\/])+(?P<last>[^\s\\/'\"`,;:]*)"
 )
@@ -79,15 +77,6 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     every = list(names)
     more = f" and {len(every) - most:,} more" if len(every) > most else ""
     return ", ".join(every[:most]) + more
-
-
-def is_hub_name(name: str) -> bool:
-    """Say whether this is a name on the Hub, and not a local path or a `wheel:` asset."""
-    return (
-        re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", name) is not None
-        and DATA_FILE.search(name) is None
-        and not Path(name).exists()
-    )
 
 
 def place_text(name: str) -> str:

@@ -14,6 +14,7 @@ from hf_fft.result.records import (
 )
 from hf_fft.result.store import (
     PREDICTIONS_FILE,
+    PUBLICATION_FILE,
     RESULT_FILE,
     as_json,
     load_result,
@@ -27,6 +28,7 @@ from hf_fft.result.store import (
 
 __all__ = [
     "PREDICTIONS_FILE",
+    "PUBLICATION_FILE",
     "RECIPE_FILE",
     "RESULT_FILE",
     "Cost",

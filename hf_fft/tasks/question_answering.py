@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -156,7 +156,7 @@ class QuestionAnswering(Task):
         """
         contexts = column_values(rows, self.recipe.context_column)
         questions = column_values(rows, self.recipe.question_column)
-        names, golds = self._ids(rows), self._golds(rows)
+        names, golds = self._ids(rows), self.golds(rows)
         ranked = self._ranked(contexts, encoded, output)
         return [
             Prediction(
@@ -171,6 +171,7 @@ class QuestionAnswering(Task):
                 guess=self._guess(answers, ranked.margins[row]),
                 scores={"no_answer": float(ranked.margins[row])} if self.recipe.no_answers else {},
                 n_best=self._probabilities(answers, ranked.nulls[row]),
+                place=self._place(answers, ranked.margins[row]),
             )
             for row, answers in enumerate(ranked.answers)
         ]
@@ -180,7 +181,7 @@ class QuestionAnswering(Task):
 
         Rows that all have answers, or all have none, say nothing about a threshold: it is 0 then.
         """
-        golds = self._golds(rows)
+        golds = self.golds(rows)
         if not self.recipe.no_answers or self.recipe.no_answer_threshold is not None:
             return self
         if None in golds or len({bool(gold) for gold in golds}) < 2:
@@ -191,6 +192,12 @@ class QuestionAnswering(Task):
         earned = [metric(first, gold or []) for first, gold in zip(firsts, golds, strict=True)]
         threshold = spans.best_threshold(ranked.margins, earned, [float(not gold) for gold in golds])
         return QuestionAnswering(self.recipe.model_copy(update={"no_answer_threshold": threshold}))
+
+    def golds(self, rows: Dataset) -> list[Any]:
+        """Return each question's right answers, each once; None of rows without the column."""
+        if self.recipe.answers_column not in rows.column_names:
+            return super().golds(rows)
+        return [list(dict.fromkeys(gold["text"])) for gold in column_values(rows, self.recipe.answers_column)]
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Score exact match and token F1 as SQuAD does, and apart for questions with and without an answer."""
@@ -229,34 +236,36 @@ class QuestionAnswering(Task):
         scores, bounds = candidates.score.tolist(), candidates.bounds.tolist()
         answers = []
         for row, context in enumerate(contexts):
-            texts: dict[str, float] = {}
+            texts: dict[str, _Span] = {}
             for place in range(bounds[row], bounds[row + 1]):
-                text = context[starts[place] : ends[place]].strip()
-                if text:
-                    texts.setdefault(text, scores[place])
+                text = context[starts[place] : ends[place]]
+                start = starts[place] + len(text) - len(text.lstrip())
+                if text := text.strip():
+                    texts.setdefault(text, _Span(scores[place], start, start + len(text)))
                 if len(texts) == self.recipe.n_best:
                     break
             answers.append(texts)
-        firsts = np.array([next(iter(texts.values()), -np.inf) for texts in answers])
+        firsts = np.array([next((span.score for span in texts.values()), -np.inf) for texts in answers])
         return _Ranked(answers, nulls, nulls - firsts)
 
-    def _guess(self, answers: Mapping[str, float], margin: float) -> str:
+    def _guess(self, answers: Mapping[str, _Span], margin: float) -> str:
         if self.recipe.no_answers and margin > (self.recipe.no_answer_threshold or 0.0):
             return ""
         return next(iter(answers), "")
 
-    def _probabilities(self, answers: Mapping[str, float], null: float) -> dict[str, float]:
-        scored = {**answers, "": float(null)} if self.recipe.no_answers else answers
+    def _place(self, answers: Mapping[str, _Span], margin: float) -> list[int] | None:
+        span = answers.get(self._guess(answers, margin))
+        return None if span is None else [span.start, span.end]
+
+    def _probabilities(self, answers: Mapping[str, _Span], null: float) -> dict[str, float]:
+        scored = {text: span.score for text, span in answers.items()}
+        if self.recipe.no_answers:
+            scored[""] = float(null)
         if not scored:
             return {}
         texts = sorted(scored, key=lambda text: -scored[text])
         chances = spans.probabilities(np.array([scored[text] for text in texts], dtype=np.float64))
         return dict(zip(texts, chances.tolist(), strict=True))
-
-    def _golds(self, rows: Dataset) -> list[list[str] | None]:
-        if self.recipe.answers_column not in rows.column_names:
-            return [None] * len(rows)
-        return [list(dict.fromkeys(gold["text"])) for gold in column_values(rows, self.recipe.answers_column)]
 
     def _ids(self, rows: Dataset) -> list[Any] | None:
         known = self.recipe.id_column is not None and self.recipe.id_column in rows.column_names
@@ -305,16 +314,24 @@ class QuestionAnswering(Task):
         return encoded
 
 
+class _Span(NamedTuple):
+    """A span of the context: its score, and the characters from and up to which it reaches."""
+
+    score: float
+    start: int
+    end: int
+
+
 @dataclass(frozen=True)
 class _Ranked:
     """What the windows of each question add up to.
 
     Attributes:
-        answers: The best answers of each question with their scores, best first.
+        answers: The best answers of each question with their spans, best first.
         nulls: The score of "no answer".
         margins: By how much that is above the best answer's.
     """
 
-    answers: list[dict[str, float]]
+    answers: list[dict[str, _Span]]
     nulls: np.ndarray
     margins: np.ndarray

@@ -72,6 +72,10 @@ class Task(ABC):
     def fitted(self, splits: Splits, tokenizer: PreTrainedTokenizerBase) -> Task:
         """Return the task with everything filled in that only data and tokenizer can say: labels, weights, length."""
 
+    def restored(self, model: ModelRecipe | str, tokenizer: PreTrainedTokenizerBase) -> Task:
+        """Return a fitted task, built again from its recipe, as it was for its saved model and tokenizer."""
+        return self
+
     @abstractmethod
     def load_model(self, model: ModelRecipe | str) -> PreTrainedModel:
         """Load the model with a head for this task; a new head is drawn from torch's seed."""
@@ -116,6 +120,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Return the metrics of labelled predictions."""
+
+    def golds(self, rows: Dataset) -> list[Any]:
+        """Return what typed rows say is right, in the form of guesses; None of rows that do not say."""
+        return [None] * len(rows)
 
     @abstractmethod
     def report(self, splits: Splits, encoded: Splits) -> DataReport:

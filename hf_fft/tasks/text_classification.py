@@ -23,6 +23,7 @@ from transformers import (
 )
 
 from hf_fft.data import DataReport, Splits, data_report, label_counts, require_text
+from hf_fft.errors import RecipeError
 from hf_fft.metrics import greater_is_better, hub_metric
 from hf_fft.recipe import ModelRecipe, TextClassificationRecipe
 from hf_fft.result import Metric, Prediction
@@ -30,7 +31,7 @@ from hf_fft.tasks import losses
 from hf_fft.tasks.encoding import encode_cut, encode_windows, length_of_each_row, mean_by_row, weigh_windows
 from hf_fft.tasks.labels import class_weights, name_labels, names_in_config
 from hf_fft.tasks.pretrained import as_model_recipe, load_config, load_pretrained, refuse_other_label_order
-from hf_fft.tasks.problem_types import PROBLEM_TYPES
+from hf_fft.tasks.problem_types import PROBLEM_TYPES, MultiLabel
 from hf_fft.tasks.task import Task
 
 
@@ -144,8 +145,7 @@ class TextClassification(Task):
         """Return one prediction a row: softmax, sigmoid or the number itself, averaged over a document's windows."""
         scores = self.problem.scores(np.asarray(output.predictions, dtype=np.float64))
         scores = mean_by_row(scores, np.asarray(encoded["row"]), len(rows))
-        labelled = self.label_column in rows.column_names
-        golds = self.problem.gold(list(rows[self.label_column])) if labelled else [None] * len(rows)
+        golds = self.golds(rows)
         texts = {column: list(rows[column]) for column in self.text_columns()}
         return [
             Prediction(
@@ -158,6 +158,29 @@ class TextClassification(Task):
             )
             for row, row_scores in enumerate(scores)
         ]
+
+    def decided_at(self, threshold: float) -> TextClassification:
+        """Return the task with another probability from which a label is given.
+
+        Raises:
+            RecipeError: if rows have one label or a number, where no threshold decides.
+        """
+        if not isinstance(self.problem, MultiLabel):
+            raise RecipeError(
+                f"A threshold decides where a row may have several labels; this model was trained for "
+                f"{self.recipe.problem_type}. Leave it out."
+            )
+        if not 0 <= threshold <= 1:
+            raise RecipeError(f"A threshold is a probability between 0 and 1; it is {threshold:g}.")
+        decided = TextClassification(self.recipe)
+        decided.problem = MultiLabel(self.recipe)
+        decided.problem.threshold = threshold
+        return decided
+
+    def golds(self, rows: Dataset) -> list[Any]:
+        """Return label names, lists of them, or numbers; None of rows without labels."""
+        labelled = self.label_column in rows.column_names
+        return self.problem.gold(list(rows[self.label_column])) if labelled else super().golds(rows)
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Score labelled predictions with scikit-learn, and with the recipe's Hub metrics."""

@@ -160,6 +160,15 @@ class TextGeneration(Task):
         Raises:
             RecipeError: if tokenizer, lengths or primary metric do not fit.
         """
+        return self._fitted(tokenizer)
+
+    def restored(self, model: ModelRecipe | str, tokenizer: PreTrainedTokenizerBase) -> TextGeneration:
+        """Return the task as it was for its saved model; a warm-started one is saved as an encoder-decoder."""
+        warm = self.recipe.architecture == "warm_started"
+        recipe = self.recipe.model_copy(update={"architecture": "encoder_decoder"}) if warm else self.recipe
+        return type(self)(recipe).for_model(model)._fitted(tokenizer)
+
+    def _fitted(self, tokenizer: PreTrainedTokenizerBase) -> TextGeneration:
         inputs = self.inputs
         end_token_id(tokenizer)
         if self.recipe.architecture == "warm_started":
@@ -242,7 +251,7 @@ class TextGeneration(Task):
         """Return one prediction a row: the written text without special tokens, beside all references."""
         guesses = self._decode(np.asarray(output.predictions))
         assert len(guesses) == len(rows), f"{len(guesses)} texts were written for {len(rows)} rows"
-        golds = list(rows[self.target_column]) if self.target_column in rows.column_names else [None] * len(rows)
+        golds = self.golds(rows)
         columns = {column: list(rows[column]) for column in self.shown_columns(rows)}
         return [
             Prediction(
@@ -258,6 +267,10 @@ class TextGeneration(Task):
     def shown_columns(self, rows: Dataset) -> Sequence[str]:
         """Return the columns that stand in a prediction."""
         return self.text_columns()
+
+    def golds(self, rows: Dataset) -> list[Any]:
+        """Return the references of each row; None of rows without any column of them."""
+        return list(rows[self.target_column]) if self.target_column in rows.column_names else super().golds(rows)
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Score labelled predictions with sacrebleu and rouge_score."""

@@ -176,12 +176,20 @@ class TokenClassification(Task):
         for row, words, ids in zip(encoded["row"], encoded["words"], answers, strict=True):
             for place in first_tokens(words):
                 guesses[row][words[place]] = self.labels[ids[place]]
-        golds = self._golds(rows)
+        golds = self.golds(rows)
         column = self.recipe.tokens_column
         return [
             Prediction(split=split, row=row, inputs={column: words}, gold=golds[row], guess=guesses[row])
             for row, words in enumerate(sentences)
         ]
+
+    def golds(self, rows: Dataset) -> list[Any]:
+        """Return the tags of each row's words; None of rows without tags."""
+        column = self.recipe.tags_column
+        if column not in rows.column_names:
+            return super().golds(rows)
+        names = name_labels(rows, column)
+        return [[names[tag] for tag in tags] for tags in column_values(rows, column)]
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, float]:
         """Score entities strictly, or plain tags one by one; a word without an answer is a miss."""
@@ -192,7 +200,7 @@ class TokenClassification(Task):
 
     def report(self, splits: Splits, encoded: Splits) -> DataReport:
         """Describe entities by type, token lengths before cutting, duplicates, shared rows, and words that are lost."""
-        counts = {name: count_types(self._golds(rows), spells=self.spells_entities) for name, rows in splits.items()}
+        counts = {name: count_types(self.golds(rows), spells=self.spells_entities) for name, rows in splits.items()}
         return data_report(
             splits,
             text_columns=self.text_columns(),
@@ -212,13 +220,6 @@ class TokenClassification(Task):
     def _types(self) -> list[str]:
         types = (entity_type(label) for label in self.labels)
         return list(dict.fromkeys(kind for kind in types if kind is not None))
-
-    def _golds(self, rows: Dataset) -> list[Any]:
-        column = self.recipe.tags_column
-        if column not in rows.column_names:
-            return [None] * len(rows)
-        names = name_labels(rows, column)
-        return [[names[tag] for tag in tags] for tags in column_values(rows, column)]
 
     def _lost_words(self, rows: Dataset, encoded: Dataset) -> list[str]:
         """Say how many words have no token, and how many sentences no word."""

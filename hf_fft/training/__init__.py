@@ -17,6 +17,7 @@ from hf_fft.training.memory import PeakMemory
 from hf_fft.training.preview import preview
 from hf_fft.training.scoring import Scored, score_splits, with_groups
 from hf_fft.training.speed import plan_speed, with_choice
+from hf_fft.training.tracking import tracked
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "score_splits",
     "steps_in_all",
     "steps_per_epoch",
+    "tracked",
     "training_arguments",
     "trains_on_gpu",
     "with_choice",

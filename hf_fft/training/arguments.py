@@ -21,6 +21,7 @@ from hf_fft.result import Metric, SpeedPlan
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
 from hf_fft.training.batches import token_lengths, training_sampler
+from hf_fft.training.tracking import trackers_of
 
 LOG_LINES_PER_EPOCH = 20
 # Predictions move from the device to memory every so many batches; HF would keep them all on the device.
@@ -107,8 +108,7 @@ def check_precision(asked: dict[str, Any]) -> None:
 
 
 def _check_trackers(asked: dict[str, Any]) -> None:
-    trackers = asked.get("report_to") or []
-    if "wandb" in ([trackers] if isinstance(trackers, str) else trackers) and find_spec("wandb") is None:
+    if "wandb" in trackers_of(asked) and find_spec("wandb") is None:
         raise MissingExtraError("wandb", 'training.report_to "wandb"')
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from hf_fft.training.prefix_layers import Anatomy, LayerStack, NotUnderstoodError, in_eval_mode
 from hf_fft.training.prefix_probe import first_position, prefix_parameters
-from hf_fft.training.prefix_rows import Rows, rows_read, some_rows
+from hf_fft.training.prefix_rows import Rows, numbered_rows, rows_read, some_rows
 from hf_fft.training.prefix_store import Room, StateStore
 
 FORM = 1
@@ -197,17 +197,6 @@ def precision_now(device_type: str) -> str:
     """Name the precision of the matrix products here and now."""
     autocast = torch.is_autocast_enabled(device_type)
     return f"{torch.get_autocast_dtype(device_type)} autocast" if autocast else "as stored"
-
-
-def numbered_rows(arguments: Mapping[str, Any]) -> Tensor | None:
-    """Return the numbers of training rows that came in the place of token ids, or None where there are ids.
-
-    Row n travels as -1 - n, and a token's id is never negative.
-    """
-    ids = arguments.get("input_ids")
-    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.shape[1] != 1 or not len(ids) or int(ids[0, 0]) >= 0:
-        return None
-    return -1 - ids[:, 0]
 
 
 def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:

@@ -66,6 +66,17 @@ def rows_read(arguments: Mapping[str, Any]) -> Rows | None:
     return Rows(inputs, others, addresses, lengths)
 
 
+def numbered_rows(arguments: Mapping[str, Any]) -> Tensor | None:
+    """Return the numbers of training rows that came in the place of token ids, or None where there are ids.
+
+    Row n travels as -1 - n, and a token's id is never negative.
+    """
+    ids = arguments.get("input_ids")
+    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.shape[1] != 1 or not len(ids) or int(ids[0, 0]) >= 0:
+        return None
+    return -1 - ids[:, 0]
+
+
 def some_rows(rows: Rows, places: Sequence[int]) -> dict[str, Tensor]:
     """Return the inputs of some rows, padded to the longest of them."""
     longest = max(rows.lengths[place] for place in places)

@@ -18,9 +18,9 @@ import copy
 import functools
 import inspect
 from collections.abc import Iterator, Mapping, Sized
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import datasets
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, SequentialSampler
@@ -37,12 +37,13 @@ from hf_fft.training.batches import (
     LongestFirst,
     TokenBatches,
     in_order,
+    rows_of_batch,
     sampler_of,
     token_lengths,
     training_sampler,
 )
 from hf_fft.training.callbacks import LearningRateRecorder
-from hf_fft.training.frozen_prefix import numbered_rows
+from hf_fft.training.draft_card import base_model_of, forget_base_model
 from hf_fft.training.probe import ProbeCallback
 from hf_fft.training.writing import what_is_read, with_decoder_inputs, without_autocast
 
@@ -196,6 +197,17 @@ class _FullFinetuning(_Base):
             raise RecipeError("batches by length or by tokens need training rows with a column input_ids.")
         return training_sampler(self.speed, self.args, lengths)
 
+    def create_model_card(self, *positional: Any, **options: Any) -> None:
+        """Write HF's draft of a card; a base model that is not on the Hub is named and not linked."""
+        origin = str(getattr(getattr(self.model, "config", None), "_name_or_path", None) or "")
+        if not origin or positional or "finetuned_from" in options:
+            return super().create_model_card(*positional, **options)
+        shown, is_on_hub = base_model_of(origin)
+        super().create_model_card(finetuned_from=shown, **options)
+        if not is_on_hub and self.is_world_process_zero():
+            forget_base_model(Path(self.args.output_dir or ".") / "README.md", shown)
+        return None
+
     def _get_eval_sampler(self, eval_dataset: Dataset[Any]) -> Sampler[int] | None:
         """Keep evaluation and prediction in the order of the rows, or run the longest first as the speed plan says.
 
@@ -263,7 +275,7 @@ class _FullFinetuning(_Base):
 
     def _stop_on_non_finite_loss(self) -> None:
         bad = [batch for batch, loss in zip(self._step_batches, self._step_losses, strict=True) if not loss.isfinite()]
-        rows = [row for batch in bad for row in _training_rows(self.train_dataset, batch)]
+        rows = [row for batch in bad for row in rows_of_batch(self.train_dataset, batch)]
         where = f"training rows {', '.join(map(str, rows))} (from 0)" if rows else "rows that could not be traced"
         clipping = "" if self.args.max_grad_norm else ", or set training.max_grad_norm"
         raise TrainingError(
@@ -328,15 +340,3 @@ def _countable(batch: Any) -> Any:
     if not isinstance(labels, Tensor) or not labels.is_floating_point():
         return batch
     return {**batch, "labels": torch.where(losses.ignored(labels), losses.IGNORED, 0)}
-
-
-def _training_rows(rows: Any, batch: dict[str, Any]) -> list[int]:
-    """Find a batch's rows by their token ids: a search, but one that only a run that stops has to pay for."""
-    if not isinstance(rows, datasets.Dataset) or "input_ids" not in batch or "input_ids" not in rows.column_names:
-        return []
-    numbers = rows["row"] if "row" in rows.column_names else range(len(rows))
-    if (named := numbered_rows(batch)) is not None:
-        return sorted({numbers[place] for place in named.tolist()})
-    mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
-    wanted = {tuple(ids[kept].tolist()) for ids, kept in zip(batch["input_ids"], mask, strict=True)}
-    return sorted({number for number, ids in zip(numbers, rows["input_ids"], strict=True) if tuple(ids) in wanted})

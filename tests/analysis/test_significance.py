@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hf_fft.analysis import RowStatistics, holm, mcnemar, paired_bootstrap
+from hf_fft.analysis import RowStatistics, holm, mcnemar, paired_bootstrap, score_intervals
 
 
 def mean_of(values) -> RowStatistics:
@@ -111,3 +111,20 @@ def test_holm_multiplies_by_how_many_are_left_and_never_falls():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
+
+
+def test_the_interval_of_one_score_is_scipys_and_wider_where_rows_belong_together():
+    rows = right(400, 0.8, 1)
+    ends = score_intervals({"accuracy": mean_of(rows), "twice": mean_of(2.0 * rows)}, draws=10_000)
+    expected = stats.bootstrap((rows.astype(float),), np.mean, method="percentile", rng=3).confidence_interval
+    assert ends["accuracy"] == pytest.approx((expected.low, expected.high), abs=4e-3)
+    assert ends["twice"] == pytest.approx([2 * end for end in ends["accuracy"]])
+    joined = mean_of(np.repeat(rows[:40], 10))
+    low, high = score_intervals({"accuracy": joined}, clusters=[row // 10 for row in range(400)])["accuracy"]
+    apart_low, apart_high = score_intervals({"accuracy": joined})["accuracy"]
+    assert high - low > 2 * (apart_high - apart_low)
+
+
+def test_a_score_that_no_draw_gives_has_no_interval():
+    nothing = RowStatistics(np.zeros((3, 1)), lambda sums: np.full(sums.shape[:-1], np.nan))
+    assert score_intervals({"pearson": nothing}) == {} == score_intervals({})

@@ -37,6 +37,11 @@ def test_names_say_no_more_than_is_needed_and_the_seed_is_the_recipes():
     assert (run.name, run.folder, run.recipe.seed, run.recipe.output_dir) == ("full", "runs/full/seed-7", 7, None)
 
 
+def test_no_run_of_a_comparison_is_published():
+    (run,) = plan(["full"], recipe=made_recipe(hub={"repository": "ada/imdb"}))
+    assert run.recipe.hub is None
+
+
 def test_a_share_is_one_of_the_rows_that_the_recipe_leaves():
     (run,) = plan(["full"], recipe=made_recipe(data={"path": "p", "train_fraction": 0.5}), fractions=[0.1])
     assert run.recipe.data.train_fraction == pytest.approx(0.05)

@@ -136,19 +136,12 @@ def hub(monkeypatch, answer):
 
 
 HUB_FAULTS = {
-    "missing": (
-        DatasetNotFoundError("Dataset 'a/b' doesn't exist on the Hub"),
-        ["not found", "hf auth login", "wheel:"],
-    ),
-    "gated": (
-        DatasetNotFoundError("Dataset 'a/b' is a gated dataset on the Hub"),
-        ["is gated", "conditions", "HF_TOKEN"],
-    ),
+    "missing": (DatasetNotFoundError("Dataset 'a/b' doesn't exist on the Hub"), ["not found", "spelling", "wheel:"]),
     "script": (
         RuntimeError("Dataset scripts are no longer supported, but found b.py"),
         ["never run", "convert/parquet"],
     ),
-    "offline": (ConnectionError("Couldn't reach 'a/b' on the Hub"), ["cannot be reached", "HF_HUB_OFFLINE", "wheel:"]),
+    "offline": (ConnectionError("Couldn't reach 'a/b' on the Hub"), ["not in the cache", "HF_HUB_OFFLINE", "wheel:"]),
     "configuration": (ValueError("Config name is missing.\nPlease pick one: ['x']"), ["['x']", "data.config_name"]),
     "other": (ValueError("Odd"), ["cannot be loaded: Odd"]),
 }
@@ -170,7 +163,7 @@ def test_the_real_hub_is_not_reached_offline(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    with pytest.raises(DataError, match="as a Hub name it cannot be reached"):
+    with pytest.raises(DataError, match="as a Hub name it is not in the cache, and HF_HUB_OFFLINE keeps from the Hub"):
         read_source(recipe("hf-fft-tests/nowhere"))
 
 

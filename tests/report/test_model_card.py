@@ -7,11 +7,11 @@ import pytest
 import yaml
 from made_up import SCORES, made_up_failure, made_up_recipe, made_up_result, made_up_result_of
 
-from hf_fft.recipe import TextClassificationRecipe
+from hf_fft.recipe import TextClassificationRecipe, is_hub_name
 from hf_fft.report import model_card
 from hf_fft.report.usage import USAGES
 from hf_fft.report.usage.text_classification import note, snippet
-from hf_fft.report.wording import is_hub_name, place_text, without_local_paths
+from hf_fft.report.wording import place_text, without_local_paths
 
 GOLDEN = Path(__file__).parent / "golden_card.md"
 
@@ -83,6 +83,32 @@ def test_places_and_texts_lose_local_paths_alone():
     assert without_local_paths("see https://hf.co/a/b and /a/b/c.txt, ~/x/y or and/or") == (
         "see https://hf.co/a/b and c.txt, y or and/or"
     )
+
+
+def test_what_is_no_data_set_of_the_hub_is_not_called_one():
+    for path in ("wheel:some-rows==1.0/some_rows/rows.csv", "data/reviews.csv"):
+        (result,) = metadata(model_card(made_up_result(recipe=made_up_recipe(data={"path": path}))))["model-index"][0][
+            "results"
+        ]
+        assert result["dataset"]["type"] == "custom" and result["dataset"]["name"].endswith(path.split("/")[-1])
+
+
+def test_scores_stand_with_their_intervals():
+    card = model_card(made_up_result(intervals={"test": {"accuracy": (0.8434, 0.8786)}}))
+    assert "| metric | validation | test | test, 95 % |" in card
+    assert "| accuracy | 0.871 | 0.861 | 0.843–0.879 |" in card and "| f1_macro | 0.858 | 0.858 | – |" in card
+    assert "a thousand draws" in card
+
+
+@pytest.mark.parametrize("task", SCORES)
+def test_the_hubs_own_reader_takes_the_metadata(task):
+    from huggingface_hub import ModelCard
+
+    data = ModelCard(model_card(made_up_result_of(task), model="ada/a-model")).data
+    results = data.eval_results
+    assert data.library_name == "transformers"
+    assert {one.dataset_split for one in results} <= {"test", "validation"} and len(results) == len(data.metrics)
+    assert all(isinstance(one.metric_value, float) for one in results)
 
 
 def test_a_failed_and_a_bare_run_have_a_card():

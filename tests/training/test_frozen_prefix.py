@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows, trainer_of, weights_of
+from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows
 
 from hf_fft.training.frozen_prefix import FrozenPrefix
 from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of
