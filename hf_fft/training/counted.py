@@ -19,7 +19,6 @@ from accelerate.utils import convert_to_fp32
 from datasets import Dataset
 from torch import nn
 
-from hf_fft.tasks.losses import logits_of
 from hf_fft.training.batches import token_lengths
 from hf_fft.training.live_memory import LiveMemory
 from hf_fft.training.trainer import AnyTrainer
@@ -171,8 +170,14 @@ def predicted(trainer: AnyTrainer, batch: Mapping[str, Any]) -> Any:
         return (
             outputs
             if reduced is None or writes or "labels" not in batch
-            else reduced(logits_of(outputs), batch["labels"])
+            else reduced(_as_trainer_gives_it(outputs), batch["labels"])
         )
+
+
+def _as_trainer_gives_it(outputs: Any) -> Any:
+    """Return a model's outputs but the loss; of one the tensor alone, of several (question answering) a tuple."""
+    values = tuple(value for name, value in outputs.items() if name != "loss")
+    return values[0] if len(values) == 1 else values
 
 
 class _AsPrepared:

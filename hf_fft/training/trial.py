@@ -77,9 +77,9 @@ def run_on_trial(
             several, begun = [], _now(trainer)
             for _ in range(ROUNDS):
                 if _now(trainer) - begun < MOST_SECONDS:
-                    several += [
-                        _step(trainer, [made_batch(trainer, loader, each)], optimizer) for each in _spread(loader)
-                    ]
+                    _evaluate_longest(trainer, validation)
+                    for batch in _spread(loader):
+                        several.append(_step(trainer, [made_batch(trainer, loader, batch)], optimizer))
                     _step(trainer, [longest] * min(2, accumulated), optimizer)
             held = memory.held_mib()
         finally:
@@ -123,6 +123,14 @@ def _step(trainer: AnyTrainer, batches: list[dict[str, Any]], optimizer: torch.o
     optimizer.step()
     model.zero_grad(set_to_none=True)
     return passed - begun, _now(trainer) - passed
+
+
+def _evaluate_longest(trainer: AnyTrainer, split: Dataset | None) -> None:
+    """Evaluate the longest batch, as happens between the steps of a run, and go back to training."""
+    if split is not None:
+        loader = trainer.get_eval_dataloader(split)
+        predicted(trainer, longest_batch(trainer, loader, min(trainer.args.eval_batch_size, len(split))))
+        trainer.model.train()  # type: ignore[union-attr]
 
 
 def _evaluation_seconds(trainer: AnyTrainer, split: Dataset) -> float:
