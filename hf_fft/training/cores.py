@@ -1,9 +1,10 @@
-"""How many cores this process may use, and how many threads torch should start for them."""
+"""The processor: its name, how many of its cores this process may use, and how many threads torch should start."""
 
 from __future__ import annotations
 
 import math
 import os
+import platform
 from pathlib import Path
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -30,6 +31,14 @@ def threads_for(*, cores: int, processes: int, present: int, asked: str | None) 
         return None
     # torch starts one thread a physical core, which may rightly be fewer than there are logical ones.
     return fair if present > fair or (asked == "1" and present < fair) else None
+
+
+def processor_name() -> str:
+    """Name the processor as it names itself."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def _quotas(groups: Path) -> list[int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import statistics
 import time
 from collections.abc import Callable
@@ -11,12 +14,17 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
-from hf_fft.result import SpeedPlan
+from hf_fft.cache import cache_folder
+from hf_fft.result import SpeedPlan, write_json
 from hf_fft.training.allocator import keep_freed_memory
 from hf_fft.training.attention import register_attention
+from hf_fft.training.cores import processor_name
 from hf_fft.training.dropout import cheapen_dropout
 from hf_fft.training.speed import with_choice
 
+logger = logging.getLogger(__name__)
+
+FOLDER = "attention"
 # Where configs say at which probability attention weights are dropped, and how many heads there are.
 ATTENTION_DROPOUT = ("attention_probs_dropout_prob", "attention_dropout", "attn_pdrop", "dropout_rate")
 HEADS = ("num_attention_heads", "n_head", "num_heads")
@@ -42,8 +50,7 @@ def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int) -> SpeedPla
     if own != "sdpa" or not tokens:
         return plan
     ours = register_attention()
-    times = {name: _attention_seconds(model, name, tokens=tokens, bf16=plan.bf16) for name in (own, ours)}
-    gain = times[own] / times[ours]
+    gain = _attention_gain(model, own, ours, tokens=tokens, bf16=plan.bf16)
     if gain < LEAST_GAIN:
         return with_choice(plan, f"attention {own}: measured at {tokens} tokens a row, ours is not faster")
     if not _same_logits(model, ours):
@@ -52,12 +59,36 @@ def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int) -> SpeedPla
     return with_choice(plan, f"attention {ours}: measured at {tokens} tokens a row, {gain:.1f} × {own}", attention=ours)
 
 
-def _attention_seconds(model: PreTrainedModel, name: str, *, tokens: int, bf16: bool) -> float:
-    """Time one attention forward and backward, at the run's length, heads and dropout; the random state stays."""
+def _attention_gain(model: PreTrainedModel, own: str, ours: str, *, tokens: int, bf16: bool) -> float:
+    """Return how many times as fast our attention is, as it was measured here when it was first asked.
+
+    A clock does not say the same twice, and the same run should choose the same again.
+    """
+    said = [torch.__version__, torch.get_num_threads(), processor_name(), *_shape(model), own, tokens, bf16]
+    kept = cache_folder() / FOLDER / f"{hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]}.json"
+    try:
+        return float(json.loads(kept.read_text())["gain"])
+    except (OSError, ValueError, KeyError, TypeError):  # not measured yet, or not readable any more
+        seconds = {name: _attention_seconds(model, name, tokens=tokens, bf16=bf16) for name in (own, ours)}
+    gain = seconds[own] / seconds[ours]
+    try:
+        write_json(kept, {"gain": gain, "seconds": seconds})
+    except OSError as error:
+        logger.info("The measured gain of attention is not kept: %s", error)
+    return gain
+
+
+def _shape(model: PreTrainedModel) -> tuple[int, int, float]:
+    """Return heads, size of a head, and the probability at which attention weights are dropped."""
     config = model.config.get_text_config()
     heads = next((int(getattr(config, field)) for field in HEADS if getattr(config, field, None)), 1)
     dropout = next((float(getattr(config, field)) for field in ATTENTION_DROPOUT if hasattr(config, field)), 0.0)
-    rows, size = max(1, MEASURED_TOKENS // tokens), max(1, config.hidden_size // heads)
+    return heads, max(1, config.hidden_size // heads), dropout
+
+
+def _attention_seconds(model: PreTrainedModel, name: str, *, tokens: int, bf16: bool) -> float:
+    """Time one attention forward and backward, at the run's length, heads and dropout; the random state stays."""
+    (heads, size, dropout), rows = _shape(model), max(1, MEASURED_TOKENS // tokens)
     implementation = AttentionInterface()[name]
     with torch.random.fork_rng(devices=[]):
         states = torch.randn(3, rows, heads, tokens, size, dtype=torch.bfloat16 if bf16 else torch.float32)

@@ -206,7 +206,9 @@ def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:
         if name not in NOT_OF_THE_PREFIX and "dropout" not in name
     }
     versions = [FORM, torch.__version__, transformers.__version__]
-    kind = [type(body).__name__, precision, "first position" if one_vector else "all positions"]
+    # Attention's implementations differ by rounding, and a config does not name its own when it is written out.
+    attention = getattr(body.config, "_attn_implementation", None)
+    kind = [type(body).__name__, attention, precision, "first position" if one_vector else "all positions"]
     return json.dumps([versions, kind, config], sort_keys=True, default=str)
 
 

@@ -17,6 +17,7 @@ from hf_fft.recipe import Recipe
 from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Result, TrainingPoint
 from hf_fft.training.build import device_of, precision_of
 from hf_fft.training.callbacks import CostMeter
+from hf_fft.training.cores import processor_name
 from hf_fft.training.scoring import Scored
 from hf_fft.training.speed import bf16_units
 from hf_fft.training.trainer import AnyTrainer
@@ -116,10 +117,11 @@ def curves_of(log: list[dict[str, Any]]) -> Curves:
 
 def environment_of(trainer: AnyTrainer) -> Environment:
     """Describe the machine, for figures are comparable only beside it."""
+    units = bf16_units()
     return Environment(
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         device=device_of(trainer),
-        processor=_processor(),
+        processor=f"{processor_name()}, {units}" if units else processor_name(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         memory_gib=round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         python=platform.python_version(),
@@ -147,14 +149,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:  # hf_fft itself, run from a checkout that nobody installed
         return "not installed"
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                name = line.partition(":")[2].strip()
-                units = bf16_units()
-                return f"{name}, {units}" if units else name
-    return platform.processor() or platform.machine()

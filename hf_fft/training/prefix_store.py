@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from hf_fft.cache import cache_folder
 from hf_fft.training.prefix_rows import ADDRESS_BYTES
 
 logger = logging.getLogger(__name__)
@@ -34,11 +35,8 @@ NAMES = ("addresses", "lengths", "states")
 
 
 def cache_root() -> Path:
-    """Return this cache's folder in `$HF_FFT_CACHE`, else `$XDG_CACHE_HOME/hf_fft`, else `~/.cache/hf_fft`."""
-    if named := os.environ.get("HF_FFT_CACHE"):
-        return Path(named).expanduser() / FOLDER
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "hf_fft" / FOLDER
+    """Return the folder of all prefixes."""
+    return cache_folder() / FOLDER
 
 
 @dataclass

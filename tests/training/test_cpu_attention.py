@@ -44,6 +44,11 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(attention, "SCORES_AT_ONCE", request.param)
 
 
+@pytest.fixture(autouse=True)
+def nothing_measured(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_FFT_CACHE", str(tmp_path / "cache"))
+
+
 @pytest.mark.parametrize("p", [0.0, 0.3])
 def test_gradients_are_those_of_finite_differences(p: float):
     query, key, value = made_states()
@@ -117,6 +122,18 @@ def test_quicken_takes_it_where_it_is_faster_and_says_so(monkeypatch: pytest.Mon
     assert plan.cheap_dropout and model.training
     assert "attention hf_fft_cpu: measured at 6 tokens a row, 2.0 × sdpa" in plan.reasons
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_what_was_measured_once_is_chosen_again(monkeypatch: pytest.MonkeyPatch):
+    for of_ours, chosen in ((0.5, attention.NAME), (2.0, attention.NAME)):
+        clock = {"sdpa": 1.0, attention.NAME: of_ours}
+        monkeypatch.setattr(fast_model, "_attention_seconds", lambda model, name, clock=clock, **_: clock[name])
+        plan = fast_model.quicken(BertForSequenceClassification(BertConfig(**TINY)), SpeedPlan(), tokens=6)
+        assert plan.attention == chosen
+    # Other rows are another question.
+    assert (
+        fast_model.quicken(BertForSequenceClassification(BertConfig(**TINY)), SpeedPlan(), tokens=7).attention is None
+    )
 
 
 def test_quicken_leaves_a_model_whose_logits_would_change(monkeypatch: pytest.MonkeyPatch):
