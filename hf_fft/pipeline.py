@@ -34,6 +34,7 @@ from hf_fft.result import (
 from hf_fft.strategies import FeatureBased, Strategy, strategy_for
 from hf_fft.tasks import Task, load_tokenizer, task_for
 from hf_fft.training import (
+    COUNTED_ROWS,
     AnyTrainer,
     PeakMemory,
     build_trainer,
@@ -45,7 +46,7 @@ from hf_fft.training import (
     with_groups,
 )
 from hf_fft.training.outcome import cost_of, result_of, trainable_parameters
-from hf_fft.training.prefix_callback import prefix_notes
+from hf_fft.training.prefix_callback import leaving_prefix, prefix_notes
 
 logger = logging.getLogger(__name__)
 
@@ -199,12 +200,13 @@ def _run(prepared: Prepared, folder: Path) -> Result:
     trainer = trainer_for(prepared, folder / "checkpoints")
     for reason in trainer.speed.reasons:
         logger.info("Speed: %s.", reason)
-    if trainer.args.world_size == 1:
+    if trainer.args.world_size == 1 and trainer.args.train_batch_size >= COUNTED_ROWS:
         predicted = [split for name, split in prepared.encoded.items() if name != "train"]
         check_fit(trainer, predicted, available=memory.available)
     begin_run(folder, prepared.recipe)
     try:
-        trainer.train()
+        with leaving_prefix(trainer):
+            trainer.train()
         result, predictions = _gather(prepared, trainer, memory, folder)
     except Exception as error:
         if trainer.is_world_process_zero():
@@ -258,9 +260,10 @@ def _publish_if_asked(folder: Path, recipe: Recipe, result: Result) -> None:
     place, known = recipe.hub, read_publication(folder)
     if place is None or os.environ.get("RANK", "0") != "0":
         return
-    if known is not None and known.repository == place.repository:
+    destination = Destination(**place.model_dump())
+    if known is not None and (known.repository, known.revision) == (destination.repository, destination.revision):
         return
-    destination, texts = Destination(**place.model_dump()), published_texts(result, place.repository)
+    texts = published_texts(result, place.repository)
     try:
         done = publish(folder, destination, texts, message=publication_message(result))
     except HfFftError as error:

@@ -63,7 +63,7 @@ def _labels(row: Row, prediction: Prediction, task: TextClassification, wanted: 
         told["probability"] = prediction.scores[prediction.guess]
     elif isinstance(prediction.guess, list):
         told["probabilities"] = [prediction.scores[label] for label in prediction.guess]
-    return {**told, **_top(prediction.scores, wanted)}
+    return {**told, **(_top(prediction.scores, wanted) if prediction.scores else {})}  # a number has none
 
 
 def _tags(row: Row, prediction: Prediction, task: TokenClassification, wanted: Wanted) -> Line:
@@ -121,7 +121,7 @@ def _exp(loss: float) -> float:
 
 
 def _top(scores: Mapping[str, float], wanted: Wanted) -> Line:
-    if not wanted.top_k or not scores:
+    if not wanted.top_k:
         return {}
     best = sorted(scores, key=lambda name: -scores[name])[: wanted.top_k]
     return {"scores": {name: scores[name] for name in best}}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, TypeAlias
 
-from hf_fft.errors import RecipeError
+from hf_fft.errors import DataError, RecipeError
 from hf_fft.prediction.lines import Line
 from hf_fft.result import as_json
 from hf_fft.result.store import written_whole
@@ -56,7 +56,7 @@ def _json_lines(file: TextIO, *, flush: bool = False) -> Write:
 
 
 def _csv_lines(file: TextIO) -> Write:
-    """Write lists and records as JSON in their cells; the first line names the columns."""
+    """Write lists and records as JSON in their cells; the first line names the columns, and none is lost."""
     columns: list[str] = []
     # Python's csv ends lines with \r\n unless told otherwise, whatever the file was opened with.
     writer = csv.writer(file, lineterminator="\n")
@@ -66,6 +66,12 @@ def _csv_lines(file: TextIO) -> Write:
         if not columns:
             columns.extend(cells)
             writer.writerow(columns)
+        further = [column for column, cell in cells.items() if column not in columns and cell != ""]
+        if further:
+            raise DataError(
+                f"row {line['row'] + 1:,} (counted from 1) has {', '.join(further)}, which the first row has not, and "
+                "the columns of a CSV file are those of its first row. Write to a .jsonl file."
+            )
         writer.writerow([cells.get(column, "") for column in columns])
 
     return write

@@ -63,8 +63,10 @@ def scored_result(saved: SavedModel, scores: dict[str, float], *, shown: str) ->
 
 
 def _labelled(rows: Sequence[Row], shown: str) -> Dataset:
-    columns = {**rows[0].inputs, **rows[0].labels}
-    values = {column: [{**row.inputs, **row.labels}[column] for row in rows] for column in columns}
+    records = [{**row.inputs, **row.labels} for row in rows]
+    # A name of its own is the one column that a row may lack.
+    columns = [column for column in records[0] if all(column in one for one in records)]
+    values = {column: [one[column] for one in records] for column in columns}
     try:
         return Dataset.from_dict({**values, _SOURCE: list(range(len(rows)))})
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:

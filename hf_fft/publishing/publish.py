@@ -6,6 +6,7 @@ Whatever goes wrong, the model is as it was: the error says so and names the com
 from __future__ import annotations
 
 import logging
+import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -75,9 +76,10 @@ def planned_files(folder: Path, texts: Mapping[str, str]) -> tuple[dict[str, int
 
 def retry_command(folder: Path, destination: Destination) -> str:
     """Return the command that publishes the same again."""
-    branch = "" if destination.revision == "main" else f" --revision {destination.revision}"
-    private = " --private" if destination.private else ""
-    return f"python -m hf_fft.publish {folder} {destination.repository}{private}{branch}"
+    branch = [] if destination.revision == "main" else ["--revision", destination.revision]
+    private = ["--private"] if destination.private else []
+    words = ["python", "-m", "hf_fft.publish", str(folder), destination.repository, *private, *branch]
+    return shlex.join(words)
 
 
 def _uploaded(order: Order) -> Report:

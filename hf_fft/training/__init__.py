@@ -12,6 +12,7 @@ from hf_fft.training.arguments import (
 )
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
+from hf_fft.training.counted import MORE_ROWS as COUNTED_ROWS
 from hf_fft.training.fit import check_fit
 from hf_fft.training.memory import PeakMemory
 from hf_fft.training.preview import preview
@@ -21,6 +22,7 @@ from hf_fft.training.tracking import tracked
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
+    "COUNTED_ROWS",
     "AnyTrainer",
     "CostMeter",
     "FullFinetuningSeq2SeqTrainer",

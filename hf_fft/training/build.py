@@ -64,7 +64,7 @@ def build_trainer(
         model.config.pad_token_id = tokenizer.pad_token_id
     if speed.threads is not None:  # before attention is measured with them
         torch.set_num_threads(speed.threads)
-    if isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu":
+    if isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu" and not arguments.torch_compile:
         speed = quicken(model, speed, tokens=_usual_length(encoded.train))
     collator = task.collator(tokenizer, model)
     trainer = _built(

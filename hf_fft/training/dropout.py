@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 LEVELS = 2**16
 
@@ -72,6 +73,7 @@ class _Dropped(torch.autograd.Function):
         return (values * mask).mul_(context.scale)
 
     @staticmethod
+    @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (mask,) = context.saved_tensors
         return (gradients[0] * mask).mul_(context.scale), None

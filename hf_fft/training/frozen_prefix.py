@@ -151,33 +151,38 @@ class FrozenPrefix:
             return self.stack.as_ever(arguments)
         kept = self.keeps if self._filling else self.stores[self.boundary].__contains__
         missing = {address: place for place, address in enumerate(rows.addresses) if not kept(address)}
-        fresh = self._computed(rows, missing) if missing else {}
+        computed = self._computed(rows, missing) if missing else {}
         if self._filling:
+            self._keep(list(missing), computed)
             self._filled = rows
             raise _Filled
-        return self._from_kept(rows, fresh)
-
-    def _from_kept(self, rows: Rows, fresh: Mapping[bytes, Tensor]) -> Any:
-        tokens = 1 if self.one_vector else rows.tokens
-        device = next(iter(rows.inputs.values())).device
-        states = self.stores[self.boundary].gather(rows.addresses, tokens, fresh).to(device, non_blocking=True)
+        fresh = dict(zip(missing, computed.get(self.boundary, ()), strict=True))
+        # Before anything more is kept: a store that finds no room lets go of what waits for the disk.
+        states = self._gathered(rows, fresh)
+        self._keep(list(missing), computed)
         arguments = first_position(rows) if self.one_vector else {**rows.inputs, **rows.others}
         return self.stack.from_states(states, self.boundary, arguments)
 
-    def _computed(self, rows: Rows, missing: Mapping[bytes, int]) -> dict[bytes, Tensor]:
-        """Run the frozen layers for the missing rows and keep what they give; return it at the present boundary."""
+    def _gathered(self, rows: Rows, fresh: Mapping[bytes, Tensor]) -> Tensor:
+        tokens = 1 if self.one_vector else rows.tokens
+        device = next(iter(rows.inputs.values())).device
+        return self.stores[self.boundary].gather(rows.addresses, tokens, fresh).to(device, non_blocking=True)
+
+    def _computed(self, rows: Rows, missing: Mapping[bytes, int]) -> dict[int, list[Tensor]]:
+        """Run the frozen layers for the missing rows; return what they give at each boundary in use, row by row."""
         places = list(missing.values())
         self.rows_computed += len(places)
         with torch.no_grad(), in_eval_mode(self.stack.anatomy.body):
             taken = self.stack.states({**some_rows(rows, places), **rows.others}, list(self.stores))
-        fresh: dict[bytes, Tensor] = {}
-        for boundary, store in self.stores.items():
-            ends = [1 if self.one_vector else rows.lengths[place] for place in places]
-            states = [each[:end] for each, end in zip(taken[boundary].cpu(), ends, strict=True)]
-            store.keep(list(missing), states)
-            if boundary == self.boundary:
-                fresh = dict(zip(missing, states, strict=True))
-        return fresh
+        ends = [1 if self.one_vector else rows.lengths[place] for place in places]
+        return {
+            boundary: [each[:end] for each, end in zip(taken[boundary].cpu(), ends, strict=True)]
+            for boundary in self.stores
+        }
+
+    def _keep(self, addresses: Sequence[bytes], computed: Mapping[int, Sequence[Tensor]]) -> None:
+        for boundary, states in computed.items():
+            self.stores[boundary].keep(addresses, states)
 
     def _keys(self, precision: str) -> dict[int, str]:
         """Return the key of each boundary: a digest of all that decides what the layers below it compute."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -61,6 +62,7 @@ class FrozenPrefixCallback(TrainerCallback):
         self.notes: tuple[str, ...] = ()
         self.prefix: FrozenPrefix | None = None
         self.stages: list[Stage] = []
+        self._moves: list[tuple[int, int]] = []
         self._small = SmallSteps(trainer)
         self._proof = Proof(one_vector=False, bytes_a_token=0)
         self._loader: Any = None
@@ -72,7 +74,7 @@ class FrozenPrefixCallback(TrainerCallback):
         """Decide, or follow what was decided before a stop; fill what the first steps need."""
         if self.trainer.strategy.probe is not None:
             return  # what comes before this trainer's own training has a trainer and a callback of its own
-        self._leave()  # what a training that failed left behind
+        self.leave()  # what a training that failed left behind
         model, self._loader = parts["model"], parts["train_dataloader"]
         self.stages = stages_of(model, self.trainer.callback_handler.callbacks, state)
         decision = self._decision(state)
@@ -93,7 +95,7 @@ class FrozenPrefixCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any
     ) -> None:
         """Move where layers have opened."""
-        if self.prefix is not None and len(self.stages) > 1:
+        if self.prefix is not None and any(step == state.global_step for step, _ in self._moves):
             self._move(state)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
@@ -103,13 +105,14 @@ class FrozenPrefixCallback(TrainerCallback):
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """Give the model back as it was: it is scored and saved without what was kept."""
-        self._leave()
+        self.leave()
 
     def attach_to(self, trainer: Any) -> FrozenPrefixCallback:
         """Let a trainer that trains before this one use the prefix too, on the same terms."""
         return attach_frozen_prefix(trainer, self.max_cache_gib, why_not=self.why_not)
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Give model, trainer and threads back as they were; nothing happens where that was done already."""
         self._small.end()
         if self.prefix is not None:
             self.prefix.remove()
@@ -147,7 +150,9 @@ class FrozenPrefixCallback(TrainerCallback):
         with self.trainer.accelerator.autocast(), torch.random.fork_rng(devices=[]):
             anatomy = _watched(model, batch)
             proof = prove(model, anatomy, batch, self.stages)
-        if not any(frozen_layers(model, anatomy.layers, stage.learning) for stage in self.stages):
+        # Once and for all: layer groups take milliseconds, and steps may take few.
+        self._moves = [(stage.step, frozen_layers(model, anatomy.layers, stage.learning)) for stage in self.stages]
+        if not any(boundary for _, boundary in self._moves):
             raise NotUnderstoodError("no layer stays frozen")
         room = Room(cache_root(), int(self.max_cache_gib * GIB))
         prefix = FrozenPrefix(model, anatomy, room, one_vector=proof.one_vector)
@@ -207,11 +212,8 @@ class FrozenPrefixCallback(TrainerCallback):
 
     def _boundaries(self, step: int) -> list[tuple[int, int]]:
         """Return the present boundary and those to come: (the step before which it begins, frozen layers)."""
-        assert self.prefix is not None
-        model, layers = self.prefix.model, self.prefix.stack.anatomy.layers
-        present = [stage for stage in self.stages if stage.step <= step][-1:]
-        stages = [*present, *(stage for stage in self.stages if stage.step > step)]
-        return [(stage.step, frozen_layers(model, layers, stage.learning)) for stage in stages]
+        present = [one for one in self._moves if one[0] <= step][-1:]
+        return [*present, *(one for one in self._moves if one[0] > step)]
 
     def _go_without(self, decision: PrefixDecision, why: str) -> None:
         if decision.used:
@@ -250,6 +252,16 @@ def attach_frozen_prefix(trainer: Any, max_cache_gib: float, *, why_not: str | N
 def prefix_callback_of(trainer: Any) -> FrozenPrefixCallback | None:
     """Return the callback that a trainer was given, if it was."""
     return next((one for one in trainer.callback_handler.callbacks if isinstance(one, FrozenPrefixCallback)), None)
+
+
+@contextmanager
+def leaving_prefix(trainer: Any) -> Iterator[None]:
+    """See to it that a training that fails in this block leaves nothing replaced, nor torch with a single thread."""
+    try:
+        yield
+    finally:
+        if (callback := prefix_callback_of(trainer)) is not None:
+            callback.leave()
 
 
 def prefix_notes(trainer: Any) -> tuple[str, ...]:

@@ -168,7 +168,8 @@ def _difference(whole: list[Tensor], cut: list[Tensor]) -> float:
     if [one.shape for one in whole] != [one.shape for one in cut]:
         return float("inf")
     pairs = [(one.float(), other.float()) for one, other in zip(whole, cut, strict=True) if one.numel()]
-    return max((float((one - other).abs().max() / one.abs().max().clamp(min=1)) for one, other in pairs), default=0.0)
+    differences = [(one - other).abs().max() / one.abs().max().clamp(min=1) for one, other in pairs]
+    return float(torch.stack(differences).max()) if differences else 0.0  # NaN if one of them is
 
 
 @contextmanager

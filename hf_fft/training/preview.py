@@ -11,6 +11,7 @@ from hf_fft.data import Splits
 from hf_fft.training.estimate import MemoryEstimate
 from hf_fft.training.fit import check_fit, mib, remedies, said
 from hf_fft.training.memory import PeakMemory
+from hf_fft.training.prefix_callback import prefix_callback_of
 from hf_fft.training.trainer import AnyTrainer
 from hf_fft.training.trial import RunTime, run_on_trial
 
@@ -71,7 +72,7 @@ def _time(trainer: AnyTrainer, time: RunTime) -> list[str]:
         limits.append("with everything open, so at most")
     if trainer.strategy.probe is not None:
         limits.append("without the part that trains the head first")
-    if trainer.speed.frozen_prefix:
+    elif prefix_callback_of(trainer) is not None:
         limits.append("frozen layers computed every time, so at most")
     more = f" ({'; '.join(limits)})" if limits else ""
     if time.evaluation_seconds is None:

@@ -17,7 +17,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 
 from hf_fft.strategies import Probe
 from hf_fft.training.callbacks import CostMeter
-from hf_fft.training.prefix_callback import prefix_callback_of
+from hf_fft.training.prefix_callback import leaving_prefix, prefix_callback_of
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ class ProbeCallback(TrainerCallback):
         )
         if (prefix := prefix_callback_of(trainer)) is not None:
             prefix.attach_to(prober)
-        prober.train()
+        with leaving_prefix(prober):
+            prober.train()
         trainer.speed = prober.speed
         if trainer.is_world_process_zero():
             shutil.rmtree(folder, ignore_errors=True)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows
 
+from hf_fft.training import prefix_store
 from hf_fft.training.frozen_prefix import FrozenPrefix
 from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.prefix_probe import Stage, prove
@@ -92,3 +93,17 @@ T5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "
 def test_a_model_that_is_built_otherwise_is_refused_with_the_reason(model, config, sizes, words):
     with pytest.raises(NotUnderstoodError, match=words):
         anatomy_of(build(model, config, sizes).eval(), batch_of(""))
+
+
+def test_rows_that_waited_for_the_disk_are_answered_when_its_room_is_used_up(tmp_path, monkeypatch):
+    model, batch = model_of("Bert").eval().requires_grad_(False), batch_of("SequenceClassification")
+    whole = tensors(model(**batch))
+    prefix = FrozenPrefix(model, anatomy_of(model, batch), Room(tmp_path / "kept", 10), one_vector=False)
+    prefix.install()
+    prefix.move_to(3, [], precision="as stored")
+    model(**{name: values[:2] for name, values in batch.items()})
+    monkeypatch.setattr(prefix_store, "SEGMENT_BYTES", 1)
+    for one, other in zip(whole, tensors(model(**batch)), strict=True):
+        torch.testing.assert_close(one, other)
+    assert prefix.stores[3].full
+    prefix.remove()

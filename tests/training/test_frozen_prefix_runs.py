@@ -16,6 +16,7 @@ from transformers import TrainerCallback, set_seed
 from hf_fft.errors import TrainingError
 from hf_fft.recipe import GradualUnfreezingRecipe, ProbeThenFullRecipe
 from hf_fft.strategies import FeatureBased, GradualUnfreezing, ProbeThenFull
+from hf_fft.training.prefix_callback import leaving_prefix
 
 SCRIPT = Path(__file__).with_name("prefix_on_two_processes.py")
 BEST = {
@@ -255,3 +256,21 @@ def test_two_processes_end_with_the_same_weights_as_without(tmp_path):
             True,
             False,
         ]
+
+
+def test_a_training_that_fails_leaves_nothing_replaced(tmp_path):
+    class Fails(TrainerCallback):
+        def on_step_end(self, args, state, control, **parts) -> None:
+            raise TrainingError("enough")
+
+    model = model_of("Bert")
+    trainer, callback = trainer_of(model, tmp_path, strategy=FeatureBased(), prefix=True)
+    trainer.add_callback(Fails())
+    with pytest.raises(TrainingError, match="enough"), leaving_prefix(trainer):
+        torch.set_num_threads(2)
+        trainer.train()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    assert trainer.speed.frozen_prefix and callback.prefix is None and threads == 2
+    assert not any({"forward", "train"} & set(vars(module)) for module in model.base_model.modules())
+    assert "_clip_grad_norm" not in vars(trainer)
