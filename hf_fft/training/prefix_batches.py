@@ -121,18 +121,24 @@ def _filled(trainer: Any, prefix: FrozenPrefix, loader: Any, rows: list[int]) ->
 
 
 def _known_from_columns(dataset: Any, seen: _Seen) -> Filled | None:
-    """Return all rows' addresses and labels from the columns, if a collator did no more than pad these rows."""
+    """Return what the columns say of all rows, if a collator did no more than pad those that were seen."""
     names = sorted(seen.read.inputs)
-    if not isinstance(dataset, datasets.Dataset) or not {*names, "labels"} <= set(dataset.column_names):
+    if not isinstance(dataset, datasets.Dataset) or not set(names) <= set(dataset.column_names):
         return None
     addresses = column_addresses(dataset.with_format("arrow")[:], names)
-    if addresses is None or [addresses[row] for row in seen.rows] != seen.read.addresses or seen.labels is None:
+    if addresses is None or [addresses[row] for row in seen.rows] != seen.read.addresses:
         return None
-    values = dataset.with_format("numpy")["labels"][:]
+    return Filled(addresses, _labels_from_column(dataset, seen))
+
+
+def _labels_from_column(dataset: datasets.Dataset, seen: _Seen) -> Tensor | None:
+    if seen.labels is None or "labels" not in dataset.column_names:
+        return None
+    values = np.array(dataset.with_format("numpy")["labels"][:])
     if values.dtype == object:  # of different sizes
         return None
-    labels = torch.from_numpy(np.array(values)).to(seen.labels.dtype)
-    return Filled(addresses, labels) if torch.equal(labels[seen.rows], seen.labels) else None
+    labels = torch.from_numpy(values).to(seen.labels.dtype)
+    return labels if torch.equal(labels[seen.rows], seen.labels) else None
 
 
 def _chunks(rows: Sequence[int], lengths: np.ndarray | None, tokens_at_once: int) -> Iterator[list[int]]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from hf_fft.strategies.layers import backbone
 
 # A step of fewer operations than this gains nothing from a second thread, and loses where others use the machine.
-OPERATIONS_FOR_THREADS = 100e6
+OPERATIONS_FOR_THREADS = 150e6
 _ABSENT = object()
 
 

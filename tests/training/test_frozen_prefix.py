@@ -7,6 +7,7 @@ import torch
 from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows
 
 from hf_fft.training import prefix_store
+from hf_fft.training.batches import rows_of_batch
 from hf_fft.training.frozen_prefix import FrozenPrefix
 from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.prefix_probe import Stage, prove
@@ -107,3 +108,9 @@ def test_rows_that_waited_for_the_disk_are_answered_when_its_room_is_used_up(tmp
         torch.testing.assert_close(one, other)
     assert prefix.stores[3].full
     prefix.remove()
+
+
+def test_a_bad_loss_is_traced_to_rows_that_came_by_number():
+    batch = {"input_ids": torch.tensor([[-1], [-4]]), "labels": torch.tensor([0, 1])}
+    assert rows_of_batch(rows(), batch) == [0, 3]
+    assert rows_of_batch(rows().add_column("row", list(range(100, 124))), batch) == [100, 103]

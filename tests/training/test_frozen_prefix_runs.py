@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from prefix_case import Losses, assert_same_weights, model_of, rows, trainer_of, weights_of
+from prefix_case import Losses, assert_same_weights, build, model_of, rows, trainer_of, weights_of
+from safetensors.torch import load_file
 from transformers import TrainerCallback, set_seed
 
 from hf_fft.errors import TrainingError
@@ -88,9 +89,15 @@ def test_a_head_alone_ends_with_the_weights_of_the_run_without(name, head, tmp_p
 
 
 @pytest.mark.parametrize(
-    "schedule", [{"schedule": "epochs"}, {"schedule": "spread"}, {"schedule": "steps", "every": 7}]
+    ("name", "schedule"),
+    [
+        ("Bert", {"schedule": "epochs"}),
+        ("Bert", {"schedule": "spread"}),
+        ("Bert", {"schedule": "steps", "every": 7}),
+        ("MPNet", {"schedule": "epochs"}),
+        ("DebertaV2", {"schedule": "epochs"}),
+    ],
 )
-@pytest.mark.parametrize("name", ["Bert", "MPNet", "DebertaV2"])
 def test_gradual_unfreezing_through_all_stages_ends_with_the_weights_of_the_run_without(name, schedule, tmp_path):
     options = {"strategy": GradualUnfreezing(GradualUnfreezingRecipe(**schedule)), **BEST, "num_train_epochs": 5}
     options["learning_rate"] = 1e-3
@@ -163,8 +170,9 @@ def test_a_changed_weight_a_changed_row_and_another_precision_are_computed_anew(
     assert computed(bf16=True) == 24
 
 
-@pytest.mark.parametrize("stopped_after", [4, 6, 9])
-@pytest.mark.parametrize("strategy", [FeatureBased(), GradualUnfreezing()])
+@pytest.mark.parametrize(
+    ("strategy", "stopped_after"), [(FeatureBased(), 4), (FeatureBased(), 6), (GradualUnfreezing(), 9)]
+)
 def test_a_run_that_is_stopped_and_resumed_ends_as_the_run_without_and_with_its_checkpoints_names(
     strategy, stopped_after, tmp_path
 ):
@@ -186,8 +194,6 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_the_run_without_and_with_its_
     assert_same_weights(weights_of(resumed.model), weights_of(plain.model))
     files = [sorted(path.name for path in (tmp_path / one).glob("checkpoint-18/*")) for one in ("with", "without")]
     assert files[0] == files[1]
-    from safetensors.torch import load_file
-
     ours, theirs = (load_file(tmp_path / one / "checkpoint-18" / "model.safetensors") for one in ("with", "without"))
     assert_same_weights(ours, theirs)
 
@@ -217,9 +223,6 @@ def test_the_first_part_of_probe_then_full_uses_it_and_the_second_does_not(tmp_p
 
 def test_what_cannot_be_cut_trains_as_usual_and_says_why(tmp_path):
     options = {"strategy": FeatureBased()}
-    set_seed(1)
-    from architectures import build
-
     sizes = {
         "vocab_size": 40,
         "hidden_size": 16,
