@@ -136,7 +136,8 @@ def test_trial_steps_measure_memory_and_tell_steps_and_seconds(made):
     measuring = PeakMemory(on_gpu=False)
     prepared, trainer = made({"training.gradient_accumulation_steps": 2})
     estimate, time = tried(trainer, prepared.encoded, measuring)
-    assert estimate.measured >= estimate.held > 0 and estimate.loaded == estimate.parameters
+    # A process that has worked before may hold all that so small a model needs.
+    assert estimate.measured >= estimate.held >= 0 and estimate.loaded == estimate.parameters
     assert estimate.peak == max(estimate.measured, estimate.held + estimate.loaded)
     assert time.steps == 8 and time.step_seconds > 0 and time.evaluation_seconds > 0
     assert time.training_seconds == pytest.approx(8 * time.step_seconds)
