@@ -152,7 +152,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="training rows (all, 9,745)")
     parser.add_argument("--epochs", type=int, default=10, help="epochs (10)")
     parser.add_argument("--plain-epochs", type=int, default=1, help="epochs of plain Trainer that are timed (1)")
-    parser.add_argument("--batch", type=int, default=256, help="rows of a batch, for all variants (256)")
+    parser.add_argument("--batch", type=int, default=32, help="rows of a batch, for all variants (32)")
     arguments = parser.parse_args()
     settings = (arguments.rows, arguments.epochs, arguments.plain_epochs, arguments.batch)
     runs = interleaved({name: Apart(build, name, *settings) for name in (PLAIN, FORWARD, OURS)}, arguments)
