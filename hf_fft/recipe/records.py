@@ -202,14 +202,22 @@ class HubRecipe(Record):
 
 # The sections for which a bare name may stand.
 NAMED_SECTIONS = ("task", "model", "strategy", "speed")
+# Fields can be set only where something is chosen, so they say which kind is meant.
+USUAL_NAMES = {"speed": "auto"}
 
 
 def expand_names(values: Any) -> Any:
-    """Replace a bare name by the record that needs nothing else: `"full"` by `{"name": "full"}`."""
+    """Replace a bare name by the record that needs nothing else: `"full"` by `{"name": "full"}`.
+
+    An object of a section in `USUAL_NAMES` may leave its name out.
+    """
     if not isinstance(values, dict):
         return values
     short = {key: {"name": values[key]} for key in NAMED_SECTIONS if isinstance(values.get(key), str)}
-    return {**values, **short}
+    named = {
+        key: {"name": name, **values[key]} for key, name in USUAL_NAMES.items() if isinstance(values.get(key), dict)
+    }
+    return {**values, **short, **named}
 
 
 class Recipe(Record):

@@ -8,7 +8,14 @@ import pytest
 from bad_recipes import GOOD
 
 from hf_fft.errors import RecipeError
-from hf_fft.recipe import FeatureBasedRecipe, load_recipe, recipe_from, with_values
+from hf_fft.recipe import (
+    AutoSpeedRecipe,
+    FeatureBasedRecipe,
+    PlainSpeedRecipe,
+    load_recipe,
+    recipe_from,
+    with_values,
+)
 
 
 @pytest.fixture
@@ -72,6 +79,11 @@ def test_bare_names_replace_whole_records(loaded):
     assert recipe.strategy == FeatureBasedRecipe()
     assert (recipe.model.name, recipe.model.revision) == ("2024", None)
     assert loaded('strategy={"name": "full", "layer_decay": 0.25}').strategy.layer_decay == 0.25
+
+
+def test_a_field_of_speed_needs_no_name_beside_it(loaded):
+    assert loaded("speed.max_cache_gib=2").speed == AutoSpeedRecipe(max_cache_gib=2.0)
+    assert loaded("speed=off").speed == PlainSpeedRecipe()
 
 
 def test_a_field_of_a_bare_name_makes_it_a_record(loaded):
