@@ -9,6 +9,7 @@ import logging
 import shlex
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -87,19 +88,22 @@ def _uploaded(order: Order) -> Report:
     command = [sys.executable, "-m", "hf_fft.publishing.upload"]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
+    late = threading.Event()
+    deadline = threading.Timer(order.destination.deadline_seconds + GRACE_SECONDS, lambda: (late.set(), process.kill()))
+    deadline.start()
     try:
         process.stdin.write(order.model_dump_json().encode() + b"\n")
         process.stdin.flush()
-        # Standard input stays open: the process ends when it closes.
-        process.wait(order.destination.deadline_seconds + GRACE_SECONDS)
+        # Standard input stays open: the process ends when it closes. What it says may be longer than a pipe holds.
         answer = process.stdout.read()
-    except subprocess.TimeoutExpired:
-        return Report(error=f"the Hub did not answer within {order.destination.deadline_seconds:g} s")
     finally:
+        deadline.cancel()
         process.kill()
         process.wait()
         process.stdin.close()
         process.stdout.close()
+    if late.is_set() and not answer:
+        return Report(error=f"the Hub did not answer within {order.destination.deadline_seconds:g} s")
     if not answer:
         return Report(error=f"the upload ended with exit code {process.returncode} and said nothing")
     return Report.model_validate_json(answer)

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from hf_fft.recipe.fields import Path, bounds_of, choices_of, field_at, fields_of, kinds_of, value_at
-from hf_fft.recipe.records import Recipe
+from hf_fft.recipe.records import HUB_REPOSITORY, Recipe
 from hf_fft.recipe.screen import Fault
 from hf_fft.recipe.unknown import nearest_field, words_for_unknown
 from hf_fft.recipe.words import either, found, near_miss, quoted, shown
@@ -206,7 +206,10 @@ BOUND_WORDS: dict[type, tuple[str, str]] = {
     Lt: ("below", "lt"),
     Le: ("at most", "le"),
 }
-PATTERNS: dict[str, str] = {"^[0-9a-f]{64}$": "a SHA-256 of 64 digits 0-9, a-f"}
+PATTERNS: dict[str, str] = {
+    "^[0-9a-f]{64}$": "a SHA-256 of 64 digits 0-9, a-f",
+    HUB_REPOSITORY: "user/name or organization/name in letters, digits and _, with single . and - between them,",
+}
 WRITERS: dict[str, Callable[[Placed], str]] = {
     "missing": _missing,
     "extra_forbidden": lambda some: words_for_unknown(some.path, some.values),
@@ -218,6 +221,7 @@ WRITERS: dict[str, Callable[[Placed], str]] = {
     "less_than": _out_of_range,
     "less_than_equal": _out_of_range,
     "string_too_short": lambda some: "empty; leave it out, or name something",
+    "string_too_long": lambda some: f"longer than {some.details['ctx']['max_length']} characters",
     "string_pattern_mismatch": _wrong_form,
     "value_error": _does_not_fit,
 }

@@ -59,6 +59,7 @@ def training_arguments(
         "logging_nan_inf_filter": False,
         "restore_callback_states_from_checkpoint": True,
         "report_to": "none",
+        "run_name": output_dir.parent.name,  # what trackers call it: like the run folder
         "save_total_limit": 1,
         **({"bf16": True} if speed.bf16 else {}),
         **_keeping_the_best(asked, task.primary_metric, validates=validates),

@@ -199,9 +199,10 @@ class FrozenPrefix:
 
 
 def precision_now(device_type: str) -> str:
-    """Name the precision of the matrix products here and now."""
-    autocast = torch.is_autocast_enabled(device_type)
-    return f"{torch.get_autocast_dtype(device_type)} autocast" if autocast else "as stored"
+    """Name the kind of device and the precision of the matrix products here and now."""
+    if torch.is_autocast_enabled(device_type):
+        return f"{device_type}, {torch.get_autocast_dtype(device_type)} autocast"
+    return f"{device_type}, as stored, float32 products {torch.get_float32_matmul_precision()}"
 
 
 def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:
@@ -213,7 +214,13 @@ def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:
     versions = [FORM, torch.__version__, transformers.__version__]
     # Attention's implementations differ by rounding, and a config does not name its own when it is written out.
     attention = getattr(body.config, "_attn_implementation", None)
-    kind = [type(body).__name__, attention, precision, "first position" if one_vector else "all positions"]
+    # The module of a class that came with a model names the commit that it came in.
+    kind = [
+        f"{type(body).__module__}.{type(body).__name__}",
+        attention,
+        precision,
+        "first position" if one_vector else "all positions",
+    ]
     return json.dumps([versions, kind, config], sort_keys=True, default=str)
 
 

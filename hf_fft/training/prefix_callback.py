@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_callback import ExportableState
@@ -81,10 +82,16 @@ class FrozenPrefixCallback(TrainerCallback):
         decision = self._decision(state)
         if decision.used is False:
             return
+        why = None
         try:
             self._proof, self.prefix = self._proved(model)
         except NotUnderstoodError as error:
-            self._go_without(decision, str(error))
+            why = str(error)
+        # All processes or none: they meet where rows are computed for all.
+        why = next(filter(None, gather_object([why])), None)
+        if why is not None or self.prefix is None:
+            self.prefix = None
+            self._go_without(decision, str(why))
             return
         decision.used, decision.one_vector = True, self._proof.one_vector
         self._steps_per_epoch = max(1, len(self._loader) // args.gradient_accumulation_steps)

@@ -1,8 +1,9 @@
 """Experiment trackers: HF's callbacks do the logging; here a run gets one of its own, with recipe and result in it.
 
-HF's callback (transformers 5.23) starts a run of Weights & Biases only where none is open and never ends it, so that a
-second training in one process would write into the first one's; and where the server is out of reach, it waits ninety
-seconds and then ends the training.
+HF's callbacks (transformers 5.23) open a run of Weights & Biases only where none is open, and never end it, so that a
+second training in one process would write into the first one's; where the server is out of reach, they wait ninety
+seconds and then end the training. A run of Trackio they find by its name, whose ever it is, and open another one where
+it has none as soon as something is predicted after training.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 
 from hf_fft.recipe import Recipe
 from hf_fft.result import Result
@@ -29,34 +32,76 @@ logger = logging.getLogger(__name__)
 
 
 def trackers_of(asked: dict[str, Any]) -> set[str]:
-    """Return the trackers that the training section names."""
+    """Return the trackers that the training section names; "all" are those that are installed."""
     named = asked.get("report_to") or []
-    return {named} if isinstance(named, str) else set(named)
+    trackers = {named} if isinstance(named, str) else set(named)
+    return trackers if trackers != {"all"} else set(get_available_reporting_integrations())
 
 
 @contextmanager
 def tracked(recipe: Recipe, folder: Path) -> Iterator[Tell]:
-    """Open a tracker's run for this training alone, and close it when the block ends; give what takes the result.
+    """Open the trackers' runs for this training alone, and close them when the block ends; give what takes the result.
 
     A run of Weights & Biases that is open already is the caller's: it is written to, and left open.
     """
-    trackers = trackers_of(recipe.training.values())
-    with _tensorboard_beside(folder, wanted=bool(trackers & {"tensorboard", "all"})):
-        if "wandb" not in trackers or os.environ.get("RANK", "0") != "0":
-            yield lambda result: None
-            return
-        import wandb
+    trackers, kinds = trackers_of(recipe.training.values()), {"wandb": _in_wandb, "trackio": _in_trackio}
+    if os.environ.get("RANK", "0") != "0":
+        yield lambda result: None
+        return
+    with _tensorboard_beside(folder, wanted="tensorboard" in trackers), ExitStack() as opened:
+        tells = [opened.enter_context(kinds[one](recipe, folder)) for one in sorted(trackers & set(kinds))]
+        yield lambda result: [tell(result) for tell in tells] and None
 
-        theirs = wandb.run
-        run = theirs or _started(recipe, folder)
-        run.config.update({"recipe": recipe.model_dump(mode="json", by_alias=True)}, allow_val_change=True)
-        exit_code = 1
-        try:
-            yield lambda result: run.summary.update(result.model_dump(mode="json", include=OF_THE_RESULT))
-            exit_code = 0
-        finally:
-            if theirs is None:
-                run.finish(exit_code=exit_code)
+
+@contextmanager
+def _in_wandb(recipe: Recipe, folder: Path) -> Iterator[Tell]:
+    import wandb
+
+    theirs = wandb.run
+    run = theirs or _started(recipe, folder)
+    run.config.update({"recipe": recipe.model_dump(mode="json", by_alias=True)}, allow_val_change=True)
+    exit_code = 1
+    try:
+        yield lambda result: run.summary.update(result.model_dump(mode="json", include=OF_THE_RESULT))
+        exit_code = 0
+    finally:
+        if theirs is None:
+            run.finish(exit_code=exit_code)
+
+
+@contextmanager
+def _in_trackio(recipe: Recipe, folder: Path) -> Iterator[Tell]:
+    """Begin a run of this name, which HF's callback then finds as the latest one, and end it with the result."""
+    import trackio
+
+    asked = recipe.training.values()
+    place: dict[str, Any] = {"project": asked.get("project", "huggingface"), "name": run_name(recipe, folder)}
+    place["space_id"] = asked.get("trackio_space_id")
+    trackio.init(**place, config={"recipe": recipe.model_dump(mode="json", by_alias=True)}, resume="never")
+    # It is found by what was logged.
+    trackio.log({"seed": recipe.seed})
+    trackio.finish()
+
+    def tell(result: Result) -> None:
+        trackio.init(**place, resume="allow")
+        scores = {f"{split}/{name}": value for split, some in result.metrics.items() for name, value in some.items()}
+        cost = {} if result.cost is None else result.cost.model_dump(mode="json")
+        trackio.log({**scores, **{f"cost/{name}": value for name, value in cost.items() if _is_number(value)}})
+
+    try:
+        yield tell
+    finally:
+        if trackio.context_vars.current_run.get() is not None:
+            trackio.finish()
+
+
+def run_name(recipe: Recipe, folder: Path) -> str:
+    """Return what trackers call a run: as the recipe says, otherwise like its folder."""
+    return recipe.training.values().get("run_name") or folder.name
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _started(recipe: Recipe, folder: Path) -> Any:
@@ -65,7 +110,7 @@ def _started(recipe: Recipe, folder: Path) -> Any:
 
     options: dict[str, Any] = {
         "project": os.environ.get("WANDB_PROJECT", "huggingface"),
-        "name": recipe.training.values().get("run_name") or folder.name,
+        "name": run_name(recipe, folder),
     }
     # What is printed may hold anything, and would be kept with the run.
     settings: dict[str, Any] = {"console": "off", "init_timeout": PATIENCE_SECONDS, "login_timeout": PATIENCE_SECONDS}

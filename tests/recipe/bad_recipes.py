@@ -86,6 +86,8 @@ BAD_VALUES: list[tuple[str, Any, str]] = [
     ("task.hub_metrics", ["./a\u0007.py"], "task.hub_metrics.0: holds a control character"),
     ("task.text", "x", "task.text: not a field; "),
     ("early_stopping", {"patience": 0}, "early_stopping.patience: 0 is too low; at least 1"),
+    ("hub", {"repository": "mine"}, 'hub.repository: "mine" has the wrong form; user/name or organization/name'),
+    ("hub", {"repository": "me/" + "n" * 99}, "hub.repository: longer than 96 characters"),
     ("seed", 2**32, "seed: 4294967296 is too high; at least 0 and below 4294967296"),
     ("seed", -1, "seed: -1 is too low; at least 0"),
     ("seed", "42", 'seed: "42" is a string; an integer is needed'),

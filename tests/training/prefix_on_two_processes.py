@@ -17,13 +17,16 @@ from hf_fft.strategies import FeatureBased, GradualUnfreezing  # noqa: E402
 
 def main(folder: Path) -> None:
     torch.set_num_threads(1)
-    for kind, strategy in (("head", FeatureBased()), ("gradual", GradualUnfreezing())):
+    cases = (("head", FeatureBased()), ("gradual", GradualUnfreezing()), ("one cannot", FeatureBased()))
+    for kind, strategy in cases:
         for prefix in (True, False):
             set_seed(5)
             options = {"per_device_train_batch_size": 2, "eval_strategy": "epoch", "learning_rate": 1e-3}
-            trainer, _ = trainer_of(
+            trainer, callback = trainer_of(
                 model_of("Bert"), folder / "out", strategy=strategy, prefix=prefix, num_train_epochs=4, **options
             )
+            if prefix and kind == "one cannot" and torch.distributed.get_rank() == 1:
+                callback.why_not = "here it does not fit"
             trainer.train()
             rank, name = torch.distributed.get_rank(), f"{kind}-{prefix}"
             weights = torch.cat([value.detach().flatten() for value in trainer.model.parameters()])

@@ -8,7 +8,7 @@ from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows
 
 from hf_fft.training import prefix_store
 from hf_fft.training.batches import rows_of_batch
-from hf_fft.training.frozen_prefix import FrozenPrefix
+from hf_fft.training.frozen_prefix import FrozenPrefix, precision_now
 from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.prefix_probe import Stage, prove
 from hf_fft.training.prefix_store import Room
@@ -46,7 +46,7 @@ def test_at_equal_padded_length_every_cut_gives_the_whole_models_answers(name, h
     for boundary in (1, 2, 3):
         prefix = FrozenPrefix(model, anatomy, Room(tmp_path / "kept", 2**30), one_vector=False)
         prefix.install()
-        prefix.move_to(boundary, [], precision="as stored")
+        prefix.move_to(boundary, [], precision=precision_now("cpu"))
         for _ in range(2):  # computed, then kept
             cut = tensors(model(**batch))
             for one, other in zip(whole, cut, strict=True):
@@ -101,7 +101,7 @@ def test_rows_that_waited_for_the_disk_are_answered_when_its_room_is_used_up(tmp
     whole = tensors(model(**batch))
     prefix = FrozenPrefix(model, anatomy_of(model, batch), Room(tmp_path / "kept", 10), one_vector=False)
     prefix.install()
-    prefix.move_to(3, [], precision="as stored")
+    prefix.move_to(3, [], precision=precision_now("cpu"))
     model(**{name: values[:2] for name, values in batch.items()})
     monkeypatch.setattr(prefix_store, "SEGMENT_BYTES", 1)
     for one, other in zip(whole, tensors(model(**batch)), strict=True):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from hf_fft.pipeline import fine_tune
 from hf_fft.recipe import recipe_from
 from hf_fft.training import tracked
 
@@ -33,6 +34,26 @@ values["seed"] = 3
 fine_tune(recipe_from(values), "runs/seed-3")
 assert wandb.run is mine
 mine.finish()
+"""
+
+TRAIN_IN_TRACKIO = """
+import json, sys
+import trackio
+from trackio.sqlite_storage import SQLiteStorage
+from hf_fft.pipeline import fine_tune
+from hf_fft.recipe import recipe_from
+values, found = json.load(open(sys.argv[1])), {}
+for seed in (1, 2):
+    values["seed"] = seed
+    result = fine_tune(recipe_from(values), f"runs/seed-{seed}")
+    assert trackio.context_vars.current_run.get() is None
+    found[seed] = result.metrics["test"]["accuracy"]
+kept = {}
+for run in trackio.Api().runs("p"):
+    logged = SQLiteStorage.get_logs("p", run.name, run_id=run.id)
+    kept[run.config["recipe"]["seed"]] = run.config, logged, found[run.config["recipe"]["seed"]]
+print()
+print(json.dumps(kept))
 """
 
 UNREACHABLE = """
@@ -122,3 +143,28 @@ def test_tensorboard_writes_where_it_is_kept_unless_the_user_says_where(recipe_v
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "mine")
     with tracked(recipe, tmp_path):
         assert os.environ["TENSORBOARD_LOGGING_DIR"] == "mine"
+
+
+def test_tensorboard_has_the_log_of_a_run_in_its_folder(recipe_values, tmp_path):
+    pytest.importorskip("tensorboard", reason="tensorboard is an optional package")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    recipe_values["training"] |= {"report_to": "tensorboard", "num_train_epochs": 1}
+    fine_tune(recipe_from(recipe_values), tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    assert len(events.Scalars("train/loss")) == 8 and events.Scalars("eval/accuracy")
+
+
+def test_a_run_of_trackio_is_each_trainings_own_and_ends_with_the_result(recipe_values, tmp_path):
+    pytest.importorskip("trackio", reason="trackio is an optional package")
+    recipe_values["training"] |= {"report_to": "trackio", "num_train_epochs": 1, "run_name": "same", "project": "p"}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe_values))
+    finished = run_in(tmp_path, TRAIN_IN_TRACKIO, "recipe.json", TRACKIO_DIR=str(tmp_path / "kept"))
+    runs = json.loads(finished.stdout.splitlines()[-1])
+    assert sorted(runs) == ["1", "2"]
+    for config, logged, accuracy in runs.values():
+        assert config["recipe"]["training"]["run_name"] == "same"
+        last = logged[-1]
+        assert last["test/accuracy"] == accuracy and last["cost/optimizer_steps"] == 8
+        assert sum("train/loss" in line for line in logged) == 8
