@@ -4,7 +4,7 @@ Every case is a run of a few steps on a random model and made-up rows, in a proc
 the estimate that `--check` shows of it. What is compared is the figure of `--check` and the run's `cost.peak_mib`. Two
 figures are judged: the estimate with its steps on trial, which `--check` shows, and the one by counting alone, which
 refuses runs and prices remedies. The first has no constants. The second has two for each kind of device, `ALLOWANCES`
-in hf_fft/training/estimate.py: they are fitted here on the cases marked "fit", printed, and judged on the others.
+in hf_fft/training/estimate: they are fitted here on the cases marked "fit", printed, and judged on the others.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ def _check(recipe: Any, folder: Path) -> dict[str, float]:
 
     from hf_fft.pipeline import fill_in, prepare, trainer_for
     from hf_fft.training import PeakMemory, trains_on_gpu
-    from hf_fft.training.preview import tried
+    from hf_fft.training.estimate.preview import tried
 
     filled, notes = fill_in(recipe)
     prepared = prepare(filled, notes)

@@ -38,6 +38,7 @@ def main() -> None:
     """Run the parts that were asked for."""
     parser = options(__doc__, repeats=3)
     parser.add_argument("--steps", type=int, default=45, help="optimizer steps of a run, five of them not timed (45)")
+    parser.add_argument("--against", nargs="+", choices=PLAIN, default=list(PLAIN), help="which of them (all)")
     parser.add_argument("--long", metavar="FILE", help="JSON lines with text and label for the part on long rows")
     parser.add_argument("--long-steps", type=int, default=105, help="steps of a run on long rows (105)")
     parser.add_argument("--long-repeats", type=int, default=2, help="runs of each variant on long rows (2)")
@@ -57,11 +58,12 @@ def main() -> None:
 def _speeds(arguments: argparse.Namespace) -> None:
     short = {"recipe": {"data.max_train_rows": arguments.steps * BATCH}, "max_length": 128}
     runs = interleaved(
-        {name: lambda name=name: _in_process({**short, "variant": name}) for name in (*PLAIN, OURS)}, arguments
+        {name: lambda name=name: _in_process({**short, "variant": name}) for name in (*arguments.against, OURS)},
+        arguments,
     )
     _print(runs)
     ours, rate = runs[OURS], "seconds_a_token"
-    figures = {f"ratio_{name}": paired(runs[name], ours, rate) for name in PLAIN}
+    figures = {f"ratio_{name}": paired(runs[name], ours, rate) for name in arguments.against}
     figures["bf16_rate_share"] = median(ours, "rate_share")
     if arguments.long:
         changes = {

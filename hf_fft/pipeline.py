@@ -45,8 +45,8 @@ from hf_fft.training import (
     trains_on_gpu,
     with_groups,
 )
+from hf_fft.training.frozen_prefix.callback import leaving_prefix, prefix_notes
 from hf_fft.training.outcome import cost_of, result_of, trainable_parameters
-from hf_fft.training.prefix_callback import leaving_prefix, prefix_notes
 
 logger = logging.getLogger(__name__)
 

@@ -89,7 +89,12 @@ def _uploaded(order: Order) -> Report:
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None and process.stdout is not None
     late = threading.Event()
-    deadline = threading.Timer(order.destination.deadline_seconds + GRACE_SECONDS, lambda: (late.set(), process.kill()))
+
+    def give_up() -> None:
+        late.set()
+        process.kill()
+
+    deadline = threading.Timer(order.destination.deadline_seconds + GRACE_SECONDS, give_up)
     deadline.start()
     try:
         process.stdin.write(order.model_dump_json().encode() + b"\n")

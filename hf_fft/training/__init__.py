@@ -12,12 +12,12 @@ from hf_fft.training.arguments import (
 )
 from hf_fft.training.build import build_trainer, device_of, precision_of
 from hf_fft.training.callbacks import CostMeter, LearningRateRecorder
-from hf_fft.training.counted import MORE_ROWS as COUNTED_ROWS
-from hf_fft.training.fit import check_fit
+from hf_fft.training.estimate.counted import MORE_ROWS as COUNTED_ROWS
+from hf_fft.training.estimate.fit import check_fit
+from hf_fft.training.estimate.preview import preview
 from hf_fft.training.memory import PeakMemory
-from hf_fft.training.preview import preview
 from hf_fft.training.scoring import Scored, score_splits, with_groups
-from hf_fft.training.speed import plan_speed, with_choice
+from hf_fft.training.speed.plan import plan_speed, with_choice
 from hf_fft.training.tracking import tracked
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 

@@ -20,7 +20,7 @@ from hf_fft.recipe import Recipe
 from hf_fft.result import Metric, SpeedPlan
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
-from hf_fft.training.batches import token_lengths, training_sampler
+from hf_fft.training.speed.batches import token_lengths, training_sampler
 from hf_fft.training.tracking import trackers_of
 
 LOG_LINES_PER_EPOCH = 20

@@ -16,11 +16,11 @@ from hf_fft.recipe import AutoSpeedRecipe, Recipe, TextClassificationRecipe
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
 from hf_fft.training.arguments import training_arguments
-from hf_fft.training.batches import token_lengths
 from hf_fft.training.callbacks import CostMeter
-from hf_fft.training.fast_model import quicken
-from hf_fft.training.prefix_callback import attach_frozen_prefix
-from hf_fft.training.speed import plan_speed, with_choice
+from hf_fft.training.frozen_prefix.callback import attach_frozen_prefix
+from hf_fft.training.speed.batches import token_lengths
+from hf_fft.training.speed.fast_model import quicken
+from hf_fft.training.speed.plan import plan_speed, with_choice
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 # Strategies under which layers are frozen from the bottom up. LoRA's adapters sit in every layer.

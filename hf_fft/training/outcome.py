@@ -17,9 +17,9 @@ from hf_fft.recipe import Recipe
 from hf_fft.result import Cost, Curves, Environment, EvaluationPoint, Metric, Result, TrainingPoint
 from hf_fft.training.build import device_of, precision_of
 from hf_fft.training.callbacks import CostMeter
-from hf_fft.training.cores import processor_name
 from hf_fft.training.scoring import Scored
-from hf_fft.training.speed import bf16_units
+from hf_fft.training.speed.cores import processor_name
+from hf_fft.training.speed.plan import bf16_units
 from hf_fft.training.trainer import AnyTrainer
 
 PACKAGES = ("hf_fft", "torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy", "scikit-learn")

@@ -17,7 +17,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 
 from hf_fft.strategies import Probe
 from hf_fft.training.callbacks import CostMeter
-from hf_fft.training.prefix_callback import leaving_prefix, prefix_callback_of
+from hf_fft.training.frozen_prefix.callback import leaving_prefix, prefix_callback_of
 
 logger = logging.getLogger(__name__)
 

@@ -50,7 +50,12 @@ def tracked(recipe: Recipe, folder: Path) -> Iterator[Tell]:
         return
     with _tensorboard_beside(folder, wanted="tensorboard" in trackers), ExitStack() as opened:
         tells = [opened.enter_context(kinds[one](recipe, folder)) for one in sorted(trackers & set(kinds))]
-        yield lambda result: [tell(result) for tell in tells] and None
+
+        def tell_all(result: Result) -> None:
+            for tell in tells:
+                tell(result)
+
+        yield tell_all
 
 
 @contextmanager
@@ -77,13 +82,16 @@ def _in_trackio(recipe: Recipe, folder: Path) -> Iterator[Tell]:
     asked = recipe.training.values()
     place: dict[str, Any] = {"project": asked.get("project", "huggingface"), "name": run_name(recipe, folder)}
     place["space_id"] = asked.get("trackio_space_id")
-    trackio.init(**place, config={"recipe": recipe.model_dump(mode="json", by_alias=True)}, resume="never")
+    config = {"recipe": recipe.model_dump(mode="json", by_alias=True)}
+    trackio.init(**place, config=config, resume="never")
     # It is found by what was logged.
     trackio.log({"seed": recipe.seed})
     trackio.finish()
 
     def tell(result: Result) -> None:
-        trackio.init(**place, resume="allow")
+        # Whoever opens a run again replaces its config: HF's callback did so with its arguments.
+        theirs = {name: value for name, value in trackio.config.items() if not name.startswith("_")}
+        trackio.init(**place, config=theirs | config, resume="allow")
         scores = {f"{split}/{name}": value for split, some in result.metrics.items() for name, value in some.items()}
         cost = {} if result.cost is None else result.cost.model_dump(mode="json")
         trackio.log({**scores, **{f"cost/{name}": value for name, value in cost.items() if _is_number(value)}})

@@ -32,7 +32,10 @@ from hf_fft.result import SpeedPlan
 from hf_fft.strategies import Strategy, strategy_for
 from hf_fft.tasks import losses
 from hf_fft.training.argument_checks import allow_freezing, refuse_inexact, use_one_gpu
-from hf_fft.training.batches import (
+from hf_fft.training.callbacks import LearningRateRecorder
+from hf_fft.training.draft_card import base_model_of, forget_base_model
+from hf_fft.training.probe import ProbeCallback
+from hf_fft.training.speed.batches import (
     LikeLengthRows,
     LongestFirst,
     TokenBatches,
@@ -42,9 +45,6 @@ from hf_fft.training.batches import (
     token_lengths,
     training_sampler,
 )
-from hf_fft.training.callbacks import LearningRateRecorder
-from hf_fft.training.draft_card import base_model_of, forget_base_model
-from hf_fft.training.probe import ProbeCallback
 from hf_fft.training.writing import what_is_read, with_decoder_inputs, without_autocast
 
 if TYPE_CHECKING:

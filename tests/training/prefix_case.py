@@ -17,7 +17,7 @@ from datasets import Dataset
 
 from hf_fft.tasks import losses
 from hf_fft.training import FullFinetuningTrainer
-from hf_fft.training.prefix_callback import FrozenPrefixCallback, attach_frozen_prefix
+from hf_fft.training.frozen_prefix.callback import FrozenPrefixCallback, attach_frozen_prefix
 
 ARCHITECTURES = ("Bert", "DistilBert", "Roberta", "Electra", "MPNet", "DebertaV2", "ModernBert")
 HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering")

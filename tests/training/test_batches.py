@@ -18,7 +18,7 @@ from transformers import Trainer
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from hf_fft.errors import RecipeError
-from hf_fft.training.batches import LikeLengthRows, TokenBatches, padding_share, sampler_of, token_lengths
+from hf_fft.training.speed.batches import LikeLengthRows, TokenBatches, padding_share, sampler_of, token_lengths
 
 LENGTHS = np.random.default_rng(0).integers(5, 90, size=1003)
 SCRIPT = Path(__file__).with_name("lengths_on_two_processes.py")

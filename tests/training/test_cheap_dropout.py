@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from hf_fft.training.dropout import LEVELS, CheapDropout, cheapen_dropout, keep_mask, levels_dropped
+from hf_fft.training.speed.dropout import LEVELS, CheapDropout, cheapen_dropout, keep_mask, levels_dropped
 
 
 def test_drops_at_its_probability_and_scales_by_the_inverse():

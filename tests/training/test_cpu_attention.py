@@ -18,9 +18,9 @@ from transformers import (
 )
 
 from hf_fft.result import SpeedPlan
-from hf_fft.training import attention, fast_model
-from hf_fft.training.attention import _Attention
-from hf_fft.training.dropout import levels_dropped
+from hf_fft.training.speed import attention, fast_model
+from hf_fft.training.speed.attention import _Attention
+from hf_fft.training.speed.dropout import levels_dropped
 
 TINY = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37, "vocab_size": 99,

@@ -14,12 +14,12 @@ from hf_fft.errors import RecipeError
 from hf_fft.pipeline import fill_in, prepare, trainer_for
 from hf_fft.recipe import recipe_from
 from hf_fft.training import PeakMemory, check_fit, memory
-from hf_fft.training.counted import forward, longest_batch, training_levels, undisturbed
-from hf_fft.training.estimate import estimate_memory, optimizer_bytes
-from hf_fft.training.fit import remedies
-from hf_fft.training.live_memory import LiveMemory
-from hf_fft.training.preview import preview, tried
-from hf_fft.training.trial import run_on_trial
+from hf_fft.training.estimate.counted import forward, longest_batch, training_levels, undisturbed
+from hf_fft.training.estimate.fit import remedies
+from hf_fft.training.estimate.live_memory import LiveMemory
+from hf_fft.training.estimate.memory_estimate import estimate_memory, optimizer_bytes
+from hf_fft.training.estimate.preview import preview, tried
+from hf_fft.training.estimate.trial import run_on_trial
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 GIB = 2**30

@@ -21,7 +21,7 @@ from transformers import (
 )
 
 from hf_fft.training import FullFinetuningSeq2SeqTrainer
-from hf_fft.training.batches import LongestFirst
+from hf_fft.training.speed.batches import LongestFirst
 
 
 def both(folder, **changes):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows
 
-from hf_fft.training import prefix_store
-from hf_fft.training.batches import rows_of_batch
-from hf_fft.training.frozen_prefix import FrozenPrefix, precision_now
-from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of
-from hf_fft.training.prefix_probe import Stage, prove
-from hf_fft.training.prefix_store import Room
+from hf_fft.training.frozen_prefix import store as prefix_store
+from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
+from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
+from hf_fft.training.frozen_prefix.proof import Stage, prove
+from hf_fft.training.frozen_prefix.store import Room
+from hf_fft.training.speed.batches import rows_of_batch
 
 
 @pytest.fixture(autouse=True)

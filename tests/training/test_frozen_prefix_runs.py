@@ -17,7 +17,7 @@ from transformers import TrainerCallback, set_seed
 from hf_fft.errors import TrainingError
 from hf_fft.recipe import GradualUnfreezingRecipe, ProbeThenFullRecipe
 from hf_fft.strategies import FeatureBased, GradualUnfreezing, ProbeThenFull
-from hf_fft.training.prefix_callback import leaving_prefix
+from hf_fft.training.frozen_prefix.callback import leaving_prefix
 
 SCRIPT = Path(__file__).with_name("prefix_on_two_processes.py")
 BEST = {

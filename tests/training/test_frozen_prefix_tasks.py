@@ -8,7 +8,7 @@ import pytest
 
 from hf_fft.pipeline import fine_tune, prepare, trainer_for
 from hf_fft.recipe import load_recipe
-from hf_fft.training.prefix_callback import prefix_callback_of
+from hf_fft.training.frozen_prefix.callback import prefix_callback_of
 
 RECIPES = Path(__file__).parents[2] / "recipes"
 SHORT = {

@@ -13,9 +13,9 @@ from datasets import Dataset
 from prefix_case import Collator, rows
 from safetensors.torch import load_file
 
-from hf_fft.training import prefix_store
-from hf_fft.training.prefix_rows import column_addresses, rows_read, some_rows
-from hf_fft.training.prefix_store import Room, StateStore
+from hf_fft.training.frozen_prefix import store as prefix_store
+from hf_fft.training.frozen_prefix.rows import column_addresses, rows_read, some_rows
+from hf_fft.training.frozen_prefix.store import Room, StateStore
 
 WIDTH = 8
 

@@ -12,9 +12,10 @@ from hf_fft.errors import RecipeError
 from hf_fft.pipeline import fill_in, prepare, trainer_for
 from hf_fft.recipe import recipe_from
 from hf_fft.result import SpeedPlan
-from hf_fft.training import plan_speed, speed, with_choice
-from hf_fft.training.batches import LikeLengthRows, sampler_of
-from hf_fft.training.cores import threads_for, usable_cores
+from hf_fft.training import plan_speed, with_choice
+from hf_fft.training.speed import plan as speed
+from hf_fft.training.speed.batches import LikeLengthRows, sampler_of
+from hf_fft.training.speed.cores import threads_for, usable_cores
 
 OF_MANY_LENGTHS = np.random.default_rng(0).integers(4, 60, size=200)
 

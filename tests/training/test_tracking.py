@@ -164,7 +164,7 @@ def test_a_run_of_trackio_is_each_trainings_own_and_ends_with_the_result(recipe_
     runs = json.loads(finished.stdout.splitlines()[-1])
     assert sorted(runs) == ["1", "2"]
     for config, logged, accuracy in runs.values():
-        assert config["recipe"]["training"]["run_name"] == "same"
+        assert config["recipe"]["training"]["run_name"] == "same" and config["logging_steps"] == 1
         last = logged[-1]
         assert last["test/accuracy"] == accuracy and last["cost/optimizer_steps"] == 8
         assert sum("train/loss" in line for line in logged) == 8

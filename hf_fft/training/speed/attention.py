@@ -19,7 +19,7 @@ from torch.autograd.function import once_differentiable
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-from hf_fft.training.dropout import LEVELS, keep_mask, levels_dropped
+from hf_fft.training.speed.dropout import LEVELS, keep_mask, levels_dropped
 
 NAME = "hf_fft_cpu"
 # Scores that are computed at once: 2 MiB of bfloat16, which with their like fit into a second-level cache.

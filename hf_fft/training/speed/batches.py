@@ -20,7 +20,7 @@ from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from hf_fft.errors import RecipeError
 from hf_fft.result import SpeedPlan
-from hf_fft.training.prefix_rows import numbered_rows
+from hf_fft.training.frozen_prefix.rows import numbered_rows
 
 # Rows are sorted by length within blocks of at most so many batches, of which an epoch has at least two. That is twice
 # what transformers takes, for half the padding: the batches are shuffled afterwards.

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hf_fft.training.batches import token_lengths
-from hf_fft.training.frozen_prefix import FrozenPrefix
-from hf_fft.training.prefix_layers import in_eval_mode
-from hf_fft.training.prefix_rows import Rows, column_addresses
+from hf_fft.training.frozen_prefix.layers import in_eval_mode
+from hf_fft.training.frozen_prefix.prefix import FrozenPrefix
+from hf_fft.training.frozen_prefix.rows import Rows, column_addresses
+from hf_fft.training.speed.batches import token_lengths
 
 # Tokens of a batch, padding included: enough to fill the machine, few enough for a processor's cache.
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 32768}

@@ -19,8 +19,8 @@ from accelerate.utils import convert_to_fp32
 from datasets import Dataset
 from torch import nn
 
-from hf_fft.training.batches import token_lengths
-from hf_fft.training.live_memory import LiveMemory
+from hf_fft.training.estimate.live_memory import LiveMemory
+from hf_fft.training.speed.batches import token_lengths
 from hf_fft.training.trainer import AnyTrainer
 
 # A single row takes other paths through some models.

@@ -19,8 +19,8 @@ from hf_fft.errors import RecipeError
 from hf_fft.recipe import AutoSpeedRecipe, Recipe
 from hf_fft.result import SpeedPlan
 from hf_fft.training.arguments import trains_on_gpu
-from hf_fft.training.batches import Integers, LikeLengthRows, TokenBatches, padding_share, token_lengths
-from hf_fft.training.cores import threads_for, usable_cores
+from hf_fft.training.speed.batches import Integers, LikeLengthRows, TokenBatches, padding_share, token_lengths
+from hf_fft.training.speed.cores import threads_for, usable_cores
 
 # Batches of like length that spare less padding than this are not worth an order that depends on length.
 LEAST_PADDING_SPARED = 0.02

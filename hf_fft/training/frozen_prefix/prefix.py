@@ -3,7 +3,7 @@
 While it is installed, the backbone looks up the states of its rows by what it reads of them, computes those that are
 missing with its own frozen layers, and goes on from there. So training, evaluation and prediction, in Trainer's own
 loop, need no other data and no other collator, and a row whose tokens changed by a bit is computed anew. The key of
-what is kept covers weights, precision and layer; `prefix_rows` the rest.
+what is kept covers weights, precision and layer; `rows` the rest.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from hf_fft.training.prefix_layers import Anatomy, LayerStack, NotUnderstoodError, in_eval_mode
-from hf_fft.training.prefix_probe import first_position, prefix_parameters
-from hf_fft.training.prefix_rows import Rows, numbered_rows, rows_read, some_rows
-from hf_fft.training.prefix_store import Room, StateStore
+from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError, in_eval_mode
+from hf_fft.training.frozen_prefix.proof import first_position, prefix_parameters
+from hf_fft.training.frozen_prefix.rows import Rows, numbered_rows, rows_read, some_rows
+from hf_fft.training.frozen_prefix.store import Room, StateStore
 
 FORM = 1
 # Parts of a config that change nothing below the head in eval mode.
@@ -53,7 +53,7 @@ class FrozenPrefix:
     """The states at one boundary of a model, used in place of the layers below it, and those of boundaries to come."""
 
     def __init__(self, model: nn.Module, anatomy: Anatomy, room: Room, *, one_vector: bool) -> None:
-        """Take a model that was proved (`prefix_probe.prove`).
+        """Take a model that was proved (`proof.prove`).
 
         Args:
             model: Whose frozen layers are passed over; not wrapped.
@@ -129,7 +129,7 @@ class FrozenPrefix:
             store.read_segments()
 
     def vectors_of(self, addresses: Sequence[bytes], device: torch.device) -> bool:
-        """Hold one vector for each row of the training data in memory, if all are kept; see `prefix_batches`."""
+        """Hold one vector for each row of the training data in memory, if all are kept; see `filling`."""
         store = self.stores[self.boundary]
         if not self.one_vector or not all(address in store for address in addresses):
             return False

@@ -18,9 +18,9 @@ from datasets import Dataset
 from torch import nn
 
 from hf_fft.training.arguments import steps_in_all, steps_per_epoch
-from hf_fft.training.batches import token_lengths
-from hf_fft.training.counted import forward, longest_batch, made_batch, predicted, undisturbed
+from hf_fft.training.estimate.counted import forward, longest_batch, made_batch, predicted, undisturbed
 from hf_fft.training.memory import PeakMemory
+from hf_fft.training.speed.batches import token_lengths
 from hf_fft.training.trainer import AnyTrainer
 
 TIMED_BATCHES = 6

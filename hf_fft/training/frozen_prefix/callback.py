@@ -19,14 +19,14 @@ from transformers.trainer_callback import ExportableState
 
 from hf_fft.errors import TrainingError
 from hf_fft.strategies.gradual_unfreezing import UnfreezingCallback
-from hf_fft.training.batches import token_lengths
-from hf_fft.training.frozen_prefix import FrozenPrefix, precision_now
-from hf_fft.training.prefix_batches import MOST_VECTORS_BYTES, fill, number_rows
-from hf_fft.training.prefix_layers import NotUnderstoodError, anatomy_of, in_eval_mode
-from hf_fft.training.prefix_probe import Proof, Stage, frozen_layers, prove
-from hf_fft.training.prefix_store import Room, cache_root
-from hf_fft.training.small_steps import SmallSteps
-from hf_fft.training.speed import with_choice
+from hf_fft.training.frozen_prefix.filling import MOST_VECTORS_BYTES, fill, number_rows
+from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of, in_eval_mode
+from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
+from hf_fft.training.frozen_prefix.proof import Proof, Stage, frozen_layers, prove
+from hf_fft.training.frozen_prefix.small_steps import SmallSteps
+from hf_fft.training.frozen_prefix.store import Room, cache_root
+from hf_fft.training.speed.batches import token_lengths
+from hf_fft.training.speed.plan import with_choice
 
 logger = logging.getLogger(__name__)
 

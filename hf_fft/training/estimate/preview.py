@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from hf_fft.data import Splits
-from hf_fft.training.estimate import MemoryEstimate
-from hf_fft.training.fit import check_fit, mib, remedies, said
+from hf_fft.training.estimate.fit import check_fit, mib, remedies, said
+from hf_fft.training.estimate.memory_estimate import MemoryEstimate
+from hf_fft.training.estimate.trial import RunTime, run_on_trial
+from hf_fft.training.frozen_prefix.callback import prefix_callback_of
 from hf_fft.training.memory import PeakMemory
-from hf_fft.training.prefix_callback import prefix_callback_of
 from hf_fft.training.trainer import AnyTrainer
-from hf_fft.training.trial import RunTime, run_on_trial
 
 
 def preview(trainer: AnyTrainer, encoded: Splits, memory: PeakMemory, *, folder: Path) -> list[str]:

@@ -24,7 +24,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hf_fft.cache import cache_folder
-from hf_fft.training.prefix_rows import ADDRESS_BYTES
+from hf_fft.training.frozen_prefix.rows import ADDRESS_BYTES
 
 logger = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ import torch
 from datasets import Dataset
 from torch import nn
 
-from hf_fft.training.counted import Levels, bytes_of, evaluation_levels, longest_items, training_levels
-from hf_fft.training.live_memory import LiveMemory
+from hf_fft.training.estimate.counted import Levels, bytes_of, evaluation_levels, longest_items, training_levels
+from hf_fft.training.estimate.live_memory import LiveMemory
 from hf_fft.training.trainer import AnyTrainer
 
 

@@ -15,11 +15,11 @@ from transformers import AttentionInterface, PreTrainedModel
 
 from hf_fft.cache import cache_folder
 from hf_fft.result import SpeedPlan, write_json
-from hf_fft.training.allocator import keep_freed_memory
-from hf_fft.training.attention import register_attention
-from hf_fft.training.cores import processor_name
-from hf_fft.training.dropout import cheapen_dropout
-from hf_fft.training.speed import with_choice
+from hf_fft.training.speed.allocator import keep_freed_memory
+from hf_fft.training.speed.attention import register_attention
+from hf_fft.training.speed.cores import processor_name
+from hf_fft.training.speed.dropout import cheapen_dropout
+from hf_fft.training.speed.plan import with_choice
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel
 
 from hf_fft.errors import RecipeError
 from hf_fft.strategies import Lora, Strategy
-from hf_fft.training.counted import bytes_of, training_levels
-from hf_fft.training.estimate import MemoryEstimate, estimate_memory, optimizer_bytes
+from hf_fft.training.estimate.counted import bytes_of, training_levels
+from hf_fft.training.estimate.memory_estimate import MemoryEstimate, estimate_memory, optimizer_bytes
 from hf_fft.training.memory import give_free_memory_back
 from hf_fft.training.trainer import AnyTrainer
 
