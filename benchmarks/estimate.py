@@ -4,7 +4,8 @@ Every case is a run of a few steps on a random model and made-up rows, in a proc
 the estimate that `--check` shows of it. What is compared is the figure of `--check` and the run's `cost.peak_mib`. Two
 figures are judged: the estimate with its steps on trial, which `--check` shows, and the one by counting alone, which
 refuses runs and prices remedies. The first has no constants. The second has two for each kind of device, `ALLOWANCES`
-in hf_fft/training/estimate: they are fitted here on the cases marked "fit", printed, and judged on the others.
+in hf_fft/training/estimate/memory_estimate.py: they are fitted here on the cases marked "fit", printed, and judged on
+the others.
 """
 
 from __future__ import annotations

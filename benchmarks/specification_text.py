@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ def tables(summaries: Mapping[str, Summary]) -> str:
             "\n".join(f"* {sentence(one)}" for one in some),
             "### Efficiency: full, feature-based, and their ratio",
             _efficiency(some),
+            "\n".join(f"* {claim}" for claim in _claims(some)),
             _explained(),
             "### Every strategy",
             _every_strategy(some),
@@ -120,6 +121,22 @@ def _efficiency(some: Sequence[Summary]) -> str:
     return _table(["", "printed", *(one["title"] for one in some)], rows)
 
 
+def _claims(some: Sequence[Summary]) -> list[str]:
+    """Say of each printed cost of full over feature-based whether it was found to be more, or less."""
+    lines = []
+    for cost, ratio in RATIOS.items():
+        found = {one["title"]: value for one in some if (value := ratio(one)) is not None}
+        if not found:
+            continue
+        against = [title for title, value in found.items() if value <= 1]
+        agrees = "the sign agrees" if not against else "the sign does not agree"
+        if against and len(against) < len(found):
+            agrees += f" on {', '.join(against)}"
+        span = " to ".join(dict.fromkeys(f"{value:.2g}×" for value in (min(found.values()), max(found.values()))))
+        lines.append(f"{cost}: the specification claims {PRINTED_COSTS[cost][2]}; measured {span}, and {agrees}.")
+    return lines
+
+
 def _explained() -> str:
     return (
         "Training time is without evaluation and saving; the head alone trains for more epochs than the rest, as its "
@@ -168,33 +185,64 @@ def _provenance(one: Summary) -> str:
 
 
 def _data_required(one: Summary) -> str:
-    row = _row(one, "full")
-    head = _row(one, "feature_based")
+    row, head = _row(one, "full"), _row(one, "feature_based")
     if row is None or head is None or row["data_required"] is None:
         return MISSING
-    needed, used = row["data_required"], head["learning_curve"][-1]["train_rows"]
-    ratio = f": {needed['rows'] / used:.2g}×" if needed["bound"] == "about" else ""
-    return f"{needed['bound']} {needed['rows']:,}, {used:,}{ratio}"
+    needed, used, ratio = row["data_required"], head["learning_curve"][-1]["train_rows"], _ratio_of_rows(one)
+    return f"{needed['bound']} {needed['rows']:,}, {used:,}" + ("" if ratio is None else f": {ratio:.2g}×")
+
+
+def _ratio_of_rows(one: Summary) -> float | None:
+    row, head = _row(one, "full"), _row(one, "feature_based")
+    if row is None or head is None or row["data_required"] is None or row["data_required"]["bound"] != "about":
+        return None
+    return row["data_required"]["rows"] / head["learning_curve"][-1]["train_rows"]
 
 
 def _convergence(one: Summary) -> str:
-    ours, theirs = (
-        ((_row(one, name) or {}).get("convergence") or {}).get("epoch") for name in ("full", "feature_based")
-    )
-    if not ours or not theirs:
+    ours, theirs = _epochs(one, "full"), _epochs(one, "feature_based")
+    if ours is None or theirs is None:
         return MISSING
-    ratio = f": {ours['mean'] / theirs['mean']:.1f}×" if theirs["mean"] else ""
-    return f"epoch {ours['mean']:.3g}, epoch {theirs['mean']:.3g}{ratio}"
+    ratio = f": {ours / theirs:.1f}×" if theirs else ""
+    return f"epoch {ours:.3g}, epoch {theirs:.3g}{ratio}"
+
+
+def _ratio_of_epochs(one: Summary) -> float | None:
+    ours, theirs = _epochs(one, "full"), _epochs(one, "feature_based")
+    return ours / theirs if ours is not None and theirs else None
+
+
+def _epochs(one: Summary, name: str) -> float | None:
+    found = ((_row(one, name) or {}).get("convergence") or {}).get("epoch")
+    return found["mean"] if found else None
 
 
 def _pair(one: Summary, figure: str, write: Any, *, head: str = "feature_based") -> str:
+    pair = _means(one, figure, head)
+    if pair is None:
+        return MISSING
+    ratio = pair[0] / pair[1]
+    return f"{write(pair[0])}, {write(pair[1])}: {f'{ratio:,.0f}' if ratio >= 100 else f'{ratio:.1f}'}×"
+
+
+def _ratio(one: Summary, figure: str) -> float | None:
+    pair = _means(one, figure, "feature_based")
+    return None if pair is None else pair[0] / pair[1]
+
+
+def _means(one: Summary, figure: str, head: str) -> tuple[float, float] | None:
     rows = [_row(one, name) for name in ("full", head)]
     values = [None if row is None else row[figure] for row in rows]
-    means = [value["mean"] if isinstance(value, Mapping) else value for value in values]
-    if None in means:
-        return MISSING
-    ratio = means[0] / means[1]
-    return f"{write(means[0])}, {write(means[1])}: {f'{ratio:,.0f}' if ratio >= 100 else f'{ratio:.1f}'}×"
+    ours, theirs = (value["mean"] if isinstance(value, Mapping) else value for value in values)
+    return None if ours is None or theirs is None else (ours, theirs)
+
+
+RATIOS: dict[str, Callable[[Summary], float | None]] = {
+    "training time": lambda one: _ratio(one, "train_seconds"),
+    "memory": lambda one: _ratio(one, "peak_mib"),
+    "data required": _ratio_of_rows,
+    "convergence": _ratio_of_epochs,
+}
 
 
 def _row(one: Summary, name: str) -> Mapping[str, Any] | None:

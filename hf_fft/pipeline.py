@@ -40,6 +40,7 @@ from hf_fft.training import (
     build_trainer,
     check_fit,
     check_precision,
+    check_trackers,
     score_splits,
     tracked,
     trains_on_gpu,
@@ -116,8 +117,10 @@ def fill_in(recipe: Recipe, *, trust_remote_code: bool = False) -> tuple[Recipe,
 
     Raises:
         RecipeError: for a precision this machine lacks, or remote code wished for only once.
+        MissingExtraError: for a tracker that is not installed.
     """
     check_precision(recipe.training.values())
+    check_trackers(recipe.training.values())
     if recipe.model.trust_remote_code and not trust_remote_code:
         raise RecipeError(
             "model.trust_remote_code runs code that came with the model, with your rights. If you have read it, say so "

@@ -243,3 +243,13 @@ def test_help_imports_no_torch(words):
     finished = python(code, *words)
     assert finished.returncode == 0, finished.stderr
     assert "usage" in finished.stdout
+
+
+def test_rooms_inside_training_stand_on_floors_too():
+    floors = {"speed": 0, "frozen_prefix": 1, "estimate": 2}
+    for path, name in MODULES.items():
+        inside = name.split(".")[2] if name.startswith("hf_fft.training.") else ""
+        for module in imported_modules(tree_of(path)):
+            other = (*module.split("."), "", "")[2] if module.startswith("hf_fft.training.") else ""
+            if inside in floors and other in floors and inside != other:
+                assert floors[other] < floors[inside], f"{name} imports {module}"

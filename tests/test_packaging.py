@@ -23,10 +23,11 @@ def test_every_file_that_is_not_python_is_packaged(package):
     folder = PROJECT / SETUPTOOLS["package-dir"].get(package, package.replace(".", "/"))
     matched = {file for pattern in SETUPTOOLS["package-data"][package] for file in folder.glob(pattern)}
     nested = [PROJECT / "hf_fft" / name for name in ("report",)] if package == "hf_fft" else []
+    others = [file for file in folder.rglob("*") if file.is_file() and file.suffix != ".py"]
     present = {
         file
-        for file in folder.rglob("*")
-        if file.is_file() and file.suffix not in {".py", ".pyc"} and not any(file.is_relative_to(one) for one in nested)
+        for file in others
+        if "__pycache__" not in file.parts and not any(file.is_relative_to(one) for one in nested)
     }
     assert present == matched
 

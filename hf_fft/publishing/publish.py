@@ -107,8 +107,9 @@ def _uploaded(order: Order) -> Report:
         process.wait()
         process.stdin.close()
         process.stdout.close()
-    if late.is_set() and not answer:
+    whole = answer.endswith(b"\n")
+    if late.is_set() and not whole:
         return Report(error=f"the Hub did not answer within {order.destination.deadline_seconds:g} s")
-    if not answer:
+    if not whole:
         return Report(error=f"the upload ended with exit code {process.returncode} and said nothing")
     return Report.model_validate_json(answer)

@@ -18,7 +18,7 @@ from hf_fft.training.estimate.preview import preview
 from hf_fft.training.memory import PeakMemory
 from hf_fft.training.scoring import Scored, score_splits, with_groups
 from hf_fft.training.speed.plan import plan_speed, with_choice
-from hf_fft.training.tracking import tracked
+from hf_fft.training.tracking import check_trackers, tracked
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "build_trainer",
     "check_fit",
     "check_precision",
+    "check_trackers",
     "device_of",
     "plan_speed",
     "precision_of",

@@ -7,7 +7,6 @@ some twenty lines an epoch whatever the data's size, nothing is hidden from it, 
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ import torch
 from datasets import Dataset
 from transformers import Seq2SeqTrainingArguments, TrainingArguments, get_scheduler
 
-from hf_fft.errors import MissingExtraError, RecipeError
+from hf_fft.errors import RecipeError
 from hf_fft.recipe import Recipe
 from hf_fft.result import Metric, SpeedPlan
 from hf_fft.strategies import Strategy
 from hf_fft.tasks import Task
 from hf_fft.training.speed.batches import token_lengths, training_sampler
-from hf_fft.training.tracking import trackers_of
+from hf_fft.training.tracking import check_trackers
 
 LOG_LINES_PER_EPOCH = 20
 # Predictions move from the device to memory every so many batches; HF would keep them all on the device.
@@ -51,7 +50,7 @@ def training_arguments(
     """
     asked = recipe.training.values()
     check_precision(asked)
-    _check_trackers(asked)
+    check_trackers(asked)
     ours: dict[str, Any] = {
         "learning_rate": strategy.default_learning_rate,
         "per_device_eval_batch_size": max(32, asked.get("per_device_train_batch_size", 8)),
@@ -106,11 +105,6 @@ def check_precision(asked: dict[str, Any]) -> None:
         )
     if asked.get("fp16") and asked.get("bf16"):
         raise RecipeError("training.fp16 and training.bf16 exclude each other; keep one.")
-
-
-def _check_trackers(asked: dict[str, Any]) -> None:
-    if "wandb" in trackers_of(asked) and find_spec("wandb") is None:
-        raise MissingExtraError("wandb", 'training.report_to "wandb"')
 
 
 def batches_per_epoch(arguments: TrainingArguments, training_items: Dataset, speed: SpeedPlan) -> int:

@@ -12,11 +12,13 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from transformers.integrations.integration_utils import get_available_reporting_integrations
 
+from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.recipe import Recipe
 from hf_fft.result import Result
 
@@ -24,6 +26,8 @@ from hf_fft.result import Result
 PATIENCE_SECONDS = 15.0
 TENSORBOARD = "TENSORBOARD_LOGGING_DIR"
 TENSORBOARD_FOLDER = "tensorboard"
+# Trackers that a run is opened for here, and the extras that bring them.
+EXTRAS = {"wandb": "wandb", "trackio": "trackio"}
 OF_THE_RESULT = {"status", "metrics", "intervals", "cost", "best_step", "notes"}
 
 Tell: TypeAlias = Callable[[Result], None]
@@ -38,11 +42,26 @@ def trackers_of(asked: dict[str, Any]) -> set[str]:
     return trackers if trackers != {"all"} else set(get_available_reporting_integrations())
 
 
+def check_trackers(asked: dict[str, Any]) -> None:
+    """Refuse a tracker that is not installed, before anything is loaded.
+
+    Raises:
+        MissingExtraError: naming what to install.
+    """
+    for tracker in sorted(trackers_of(asked) & set(EXTRAS)):
+        if find_spec(tracker) is None:
+            raise MissingExtraError(EXTRAS[tracker], f'training.report_to "{tracker}"')
+
+
 @contextmanager
 def tracked(recipe: Recipe, folder: Path) -> Iterator[Tell]:
     """Open the trackers' runs for this training alone, and close them when the block ends; give what takes the result.
 
-    A run of Weights & Biases that is open already is the caller's: it is written to, and left open.
+    A run of Weights & Biases that is open already is the caller's: it is written to, and left open. A tracker that
+    cannot take the result costs no finished run its life: it is said, and that is all.
+
+    Raises:
+        RecipeError: if a tracker does not take what the recipe says of it.
     """
     trackers, kinds = trackers_of(recipe.training.values()), {"wandb": _in_wandb, "trackio": _in_trackio}
     if os.environ.get("RANK", "0") != "0":
@@ -53,9 +72,19 @@ def tracked(recipe: Recipe, folder: Path) -> Iterator[Tell]:
 
         def tell_all(result: Result) -> None:
             for tell in tells:
-                tell(result)
+                with _only_said():
+                    tell(result)
 
         yield tell_all
+
+
+@contextmanager
+def _only_said() -> Iterator[None]:
+    """Say what goes wrong with a tracker, whose errors may be any, and go on: nothing of a run depends on it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001
+        logger.warning("A tracker did not take everything: %s: %s", type(error).__name__, error)
 
 
 @contextmanager
@@ -76,40 +105,45 @@ def _in_wandb(recipe: Recipe, folder: Path) -> Iterator[Tell]:
 
 @contextmanager
 def _in_trackio(recipe: Recipe, folder: Path) -> Iterator[Tell]:
-    """Begin a run of this name, which HF's callback then finds as the latest one, and end it with the result."""
+    """Begin a run of this name, which HF's callback then finds as the latest one, and end it with the result.
+
+    A Space that does not exist yet is made private: the recipe stands in the config, with the places of this machine.
+    """
     import trackio
 
-    asked = recipe.training.values()
+    asked, told = recipe.training.values(), list[Result]()
     place: dict[str, Any] = {"project": asked.get("project", "huggingface"), "name": run_name(recipe, folder)}
-    place["space_id"] = asked.get("trackio_space_id")
+    place |= {name: asked.get(f"trackio_{name}") for name in ("space_id", "bucket_id")} | {"private": True}
     config = {"recipe": recipe.model_dump(mode="json", by_alias=True)}
-    trackio.init(**place, config=config, resume="never")
+    try:
+        trackio.init(**place, config=config, resume="never")
+    except Exception as error:
+        raise RecipeError(f"training.report_to: trackio does not begin a run: {error}") from error
     # It is found by what was logged.
     trackio.log({"seed": recipe.seed})
     trackio.finish()
-
-    def tell(result: Result) -> None:
-        # Whoever opens a run again replaces its config: HF's callback did so with its arguments.
-        theirs = {name: value for name, value in trackio.config.items() if not name.startswith("_")}
-        trackio.init(**place, config=theirs | config, resume="allow")
-        scores = {f"{split}/{name}": value for split, some in result.metrics.items() for name, value in some.items()}
-        cost = {} if result.cost is None else result.cost.model_dump(mode="json")
-        trackio.log({**scores, **{f"cost/{name}": value for name, value in cost.items() if _is_number(value)}})
-
     try:
-        yield tell
+        yield told.append
     finally:
-        if trackio.context_vars.current_run.get() is not None:
+        with _only_said():
+            # Whoever opens a run again replaces its config: HF's callback did so with its arguments.
+            theirs = {name: value for name, value in trackio.config.items() if not name.startswith("_")}
+            trackio.init(**place, config=theirs | config, resume="allow")
+            trackio.log(_figures(told[0]) if told else {"failed": 1})
             trackio.finish()
+
+
+def _figures(result: Result) -> dict[str, float]:
+    """Return scores and cost, flat."""
+    cost = {} if result.cost is None else result.cost.model_dump(mode="json")
+    flat = {f"{split}/{name}": value for split, some in result.metrics.items() for name, value in some.items()}
+    flat |= {f"cost/{name}": value for name, value in cost.items()}
+    return {name: value for name, value in flat.items() if isinstance(value, (int, float))}
 
 
 def run_name(recipe: Recipe, folder: Path) -> str:
     """Return what trackers call a run: as the recipe says, otherwise like its folder."""
     return recipe.training.values().get("run_name") or folder.name
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _started(recipe: Recipe, folder: Path) -> Any:

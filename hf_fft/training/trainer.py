@@ -35,12 +35,12 @@ from hf_fft.training.argument_checks import allow_freezing, refuse_inexact, use_
 from hf_fft.training.callbacks import LearningRateRecorder
 from hf_fft.training.draft_card import base_model_of, forget_base_model
 from hf_fft.training.probe import ProbeCallback
+from hf_fft.training.rows_of_batch import rows_of_batch
 from hf_fft.training.speed.batches import (
     LikeLengthRows,
     LongestFirst,
     TokenBatches,
     in_order,
-    rows_of_batch,
     sampler_of,
     token_lengths,
     training_sampler,

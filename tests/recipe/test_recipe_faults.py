@@ -200,10 +200,10 @@ def test_any_bytes_are_a_recipe_or_a_recipe_error(tmp_path_factory, content):
 
 
 def test_a_recipe_of_faults_is_refused_before_one_loses_patience():
-    started = time.perf_counter()
+    started = time.process_time()
     error = refusal({**GOOD, "training": {f"learning_rte{number}": 1 for number in range(50_000)}})
     assert len(error.faults) == 101
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_values_from_python_that_json_cannot_have_are_refused():
@@ -241,7 +241,7 @@ def test_a_recipe_with_six_faults_prints_six_quickly_and_leaves_nothing_behind(t
     assert len(printed.splitlines()) == 6
     assert [file.name for file in tmp_path.iterdir()] == ["bad.json"]
     # Half a second on an idle machine; a loaded one gets room.
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 10
 
 
 def environment():

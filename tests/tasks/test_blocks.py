@@ -94,7 +94,7 @@ def test_a_column_of_lists_comes_back_flat_also_after_rows_were_selected():
 def test_a_million_tokens_are_packed_in_a_moment():
     lengths = np.full(10_000, 100)
     many = blocks.Tokens(np.arange(1_000_000), np.repeat(np.arange(10_000), lengths), np.cumsum([0, *lengths]))
-    started = time.perf_counter()
+    started = time.process_time()
     packed, _ = blocks.items_of(many, BERT, max_length=128, packing=True)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
     assert packed.lengths()[:-1].tolist() == [128] * (len(packed.bounds) - 2)

@@ -11,7 +11,7 @@ from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.proof import Stage, prove
 from hf_fft.training.frozen_prefix.store import Room
-from hf_fft.training.speed.batches import rows_of_batch
+from hf_fft.training.rows_of_batch import rows_of_batch
 
 
 @pytest.fixture(autouse=True)
@@ -114,3 +114,16 @@ def test_a_bad_loss_is_traced_to_rows_that_came_by_number():
     batch = {"input_ids": torch.tensor([[-1], [-4]]), "labels": torch.tensor([0, 1])}
     assert rows_of_batch(rows(), batch) == [0, 3]
     assert rows_of_batch(rows().add_column("row", list(range(100, 124))), batch) == [100, 103]
+
+
+def test_the_key_knows_the_precision_of_float32_products_however_it_was_set():
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    plain = precision_now("cpu")
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        assert precision_now("cpu") != plain and precision_now("cpu").startswith("cpu, as stored")
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before
+    assert precision_now("cpu") == plain
+    with torch.autocast("cpu", torch.bfloat16):
+        assert precision_now("cpu") == "cpu, torch.bfloat16 autocast"

@@ -7,15 +7,17 @@ import os
 import struct
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from hf_fft.errors import MissingExtraError
 from hf_fft.pipeline import fine_tune
 from hf_fft.recipe import recipe_from
 from hf_fft.training import tracked
+from hf_fft.training.tracking import trackers_of
 
-pytest.importorskip("wandb", reason="wandb is an optional package")
 CANARY = "7a6b5c4d3e2f10987654" * 2
 
 TRAIN = """
@@ -40,18 +42,26 @@ TRAIN_IN_TRACKIO = """
 import json, sys
 import trackio
 from trackio.sqlite_storage import SQLiteStorage
+from hf_fft.errors import TrainingError
 from hf_fft.pipeline import fine_tune
 from hf_fft.recipe import recipe_from
 values, found = json.load(open(sys.argv[1])), {}
 for seed in (1, 2):
     values["seed"] = seed
-    result = fine_tune(recipe_from(values), f"runs/seed-{seed}")
+    result = fine_tune(recipe_from(values), f"runs-{seed}/same")
     assert trackio.context_vars.current_run.get() is None
     found[seed] = result.metrics["test"]["accuracy"]
+values["seed"] = 3
+recipe = recipe_from({**values, "training": {**values["training"], "learning_rate": 1e30, "max_grad_norm": 0}})
+try:
+    fine_tune(recipe, "runs-3/same")
+except TrainingError:
+    assert trackio.context_vars.current_run.get() is None
 kept = {}
 for run in trackio.Api().runs("p"):
-    logged = SQLiteStorage.get_logs("p", run.name, run_id=run.id)
-    kept[run.config["recipe"]["seed"]] = run.config, logged, found[run.config["recipe"]["seed"]]
+    assert run.name == "same"
+    seed = run.config["recipe"]["seed"]
+    kept[seed] = run.config, SQLiteStorage.get_logs("p", run.name, run_id=run.id), found.get(seed)
 print()
 print(json.dumps(kept))
 """
@@ -110,6 +120,7 @@ def run_in(folder: Path, code: str, *words: str, **settings: str):
 
 
 def test_every_training_has_its_own_run_with_recipe_and_result(recipe_values, tmp_path):
+    pytest.importorskip("wandb", reason="wandb is an optional package")
     recipe_values["training"] |= {"report_to": "wandb", "num_train_epochs": 1}
     (tmp_path / "recipe.json").write_text(json.dumps(recipe_values))
     finished = run_in(tmp_path, TRAIN, "recipe.json", WANDB_MODE="offline")
@@ -127,6 +138,7 @@ def test_every_training_has_its_own_run_with_recipe_and_result(recipe_values, tm
 
 
 def test_a_server_out_of_reach_costs_seconds_and_the_run_is_kept_offline(tmp_path):
+    pytest.importorskip("wandb", reason="wandb is an optional package")
     finished = run_in(tmp_path, UNREACHABLE, WANDB_BASE_URL="http://127.0.0.1:9")
     (folder,) = tmp_path.glob("wandb/offline-run-*")
     assert f"Later: wandb sync {folder}" in finished.stderr and kept(folder)[1]["recipe"]["model"]["name"] == "a/b"
@@ -158,13 +170,45 @@ def test_tensorboard_has_the_log_of_a_run_in_its_folder(recipe_values, tmp_path)
 
 def test_a_run_of_trackio_is_each_trainings_own_and_ends_with_the_result(recipe_values, tmp_path):
     pytest.importorskip("trackio", reason="trackio is an optional package")
-    recipe_values["training"] |= {"report_to": "trackio", "num_train_epochs": 1, "run_name": "same", "project": "p"}
+    recipe_values["training"] |= {"report_to": "trackio", "num_train_epochs": 1, "project": "p"}
     (tmp_path / "recipe.json").write_text(json.dumps(recipe_values))
     finished = run_in(tmp_path, TRAIN_IN_TRACKIO, "recipe.json", TRACKIO_DIR=str(tmp_path / "kept"))
     runs = json.loads(finished.stdout.splitlines()[-1])
-    assert sorted(runs) == ["1", "2"]
+    assert sorted(runs) == ["1", "2", "3"]
+    config, logged, _ = runs.pop("3")
+    assert config["recipe"]["seed"] == 3 and logged[-1]["failed"] == 1
     for config, logged, accuracy in runs.values():
-        assert config["recipe"]["training"]["run_name"] == "same" and config["logging_steps"] == 1
+        assert config["recipe"]["training"]["project"] == "p" and config["logging_steps"] == 1
         last = logged[-1]
         assert last["test/accuracy"] == accuracy and last["cost/optimizer_steps"] == 8
         assert sum("train/loss" in line for line in logged) == 8
+
+
+def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_loaded(recipe_values, monkeypatch):
+    monkeypatch.setattr("hf_fft.training.tracking.find_spec", lambda name: None)
+    for tracker in ("wandb", "trackio"):
+        recipe_values["training"]["report_to"] = tracker
+        with pytest.raises(MissingExtraError, match=f"{tracker}.*pip install .hf_fft.{tracker}"):
+            fine_tune(recipe_from({**recipe_values, "data": {"path": "nowhere"}}), "never")
+
+
+def test_a_tracker_that_fails_at_the_end_costs_no_finished_run(recipe_values, tmp_path, monkeypatch, caplog):
+    @contextmanager
+    def failing(recipe, folder):
+        def tell(result):
+            raise ValueError("the Space is frozen")
+
+        yield tell
+
+    monkeypatch.setattr("hf_fft.training.tracking._in_wandb", failing)
+    monkeypatch.setattr("hf_fft.training.tracking.check_trackers", lambda asked: None)
+    recipe_values["training"]["report_to"] = "wandb"
+    with tracked(recipe_from(recipe_values), tmp_path) as tell:
+        tell(None)
+    assert "did not take everything: ValueError: the Space is frozen" in caplog.text
+
+
+def test_all_means_those_that_are_installed(monkeypatch):
+    monkeypatch.setattr("hf_fft.training.tracking.get_available_reporting_integrations", lambda: ["wandb", "mlflow"])
+    assert trackers_of({"report_to": "all"}) == trackers_of({"report_to": ["all"]}) == {"wandb", "mlflow"}
+    assert trackers_of({}) == set() and trackers_of({"report_to": "trackio"}) == {"trackio"}

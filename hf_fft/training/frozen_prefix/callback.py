@@ -87,8 +87,8 @@ class FrozenPrefixCallback(TrainerCallback):
             self._proof, self.prefix = self._proved(model)
         except NotUnderstoodError as error:
             why = str(error)
-        # All processes or none: they meet where rows are computed for all.
-        why = next(filter(None, gather_object([why])), None)
+        if args.world_size > 1:  # all processes or none: they meet where rows are computed for all
+            why = next(filter(None, gather_object([why])), None)
         if why is not None or self.prefix is None:
             self.prefix = None
             self._go_without(decision, str(why))

@@ -91,7 +91,7 @@ class _Numbers(Dataset[int]):
 
 
 class _Numbered:
-    """Make a batch of rows' numbers; see `frozen_prefix.numbered_rows`."""
+    """Make a batch of rows' numbers; see `rows.numbered_rows`."""
 
     def __init__(self, labels: Tensor) -> None:
         self.labels = labels

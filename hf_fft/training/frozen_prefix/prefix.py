@@ -202,7 +202,8 @@ def precision_now(device_type: str) -> str:
     """Name the kind of device and the precision of the matrix products here and now."""
     if torch.is_autocast_enabled(device_type):
         return f"{device_type}, {torch.get_autocast_dtype(device_type)} autocast"
-    return f"{device_type}, as stored, float32 products {torch.get_float32_matmul_precision()}"
+    backend = torch.backends.cuda if device_type == "cuda" else torch.backends.mkldnn
+    return f"{device_type}, as stored, float32 products: {backend.matmul.fp32_precision}"
 
 
 def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:

@@ -13,14 +13,12 @@ from typing import Any
 import datasets
 import numpy as np
 import pyarrow.compute
-import torch
 from torch.utils.data import Sampler
 from transformers import EvalPrediction, TrainingArguments
 from transformers.trainer_pt_utils import BatchRebalanceSampler
 
 from hf_fft.errors import RecipeError
 from hf_fft.result import SpeedPlan
-from hf_fft.training.frozen_prefix.rows import numbered_rows
 
 # Rows are sorted by length within blocks of at most so many batches, of which an epoch has at least two. That is twice
 # what transformers takes, for half the padding: the batches are shuffled afterwards.
@@ -229,15 +227,3 @@ def _shuffled(longest_of_each: Integers, random: np.random.Generator) -> Integer
         at = int(np.argmax(longest_of_each[order]))
         order[[0, at]] = order[[at, 0]]
     return order
-
-
-def rows_of_batch(rows: Any, batch: dict[str, Any]) -> list[int]:
-    """Find a batch's rows by their token ids: a search, but one that only a run that stops has to pay for."""
-    if not isinstance(rows, datasets.Dataset) or "input_ids" not in batch or "input_ids" not in rows.column_names:
-        return []
-    numbers = rows["row"] if "row" in rows.column_names else range(len(rows))
-    if (named := numbered_rows(batch)) is not None:
-        return sorted({numbers[place] for place in named.tolist()})
-    mask = batch.get("attention_mask", torch.ones_like(batch["input_ids"])).bool()
-    wanted = {tuple(ids[kept].tolist()) for ids, kept in zip(batch["input_ids"], mask, strict=True)}
-    return sorted({number for number, ids in zip(numbers, rows["input_ids"], strict=True) if tuple(ids) in wanted})
