@@ -19,6 +19,7 @@ from hf_fft.training.arguments import training_arguments
 from hf_fft.training.callbacks import CostMeter
 from hf_fft.training.frozen_prefix.callback import attach_frozen_prefix
 from hf_fft.training.speed.batches import token_lengths
+from hf_fft.training.speed.dropout import cheapen_dropout
 from hf_fft.training.speed.fast_model import quicken
 from hf_fft.training.speed.plan import plan_speed, with_choice
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
@@ -64,7 +65,9 @@ def build_trainer(
         model.config.pad_token_id = tokenizer.pad_token_id
     if speed.threads is not None:  # before attention is measured with them
         torch.set_num_threads(speed.threads)
-    if isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu" and not arguments.torch_compile:
+    quick = isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu"
+    quick = quick and not arguments.torch_compile
+    if quick:
         speed = quicken(model, speed, tokens=_usual_length(encoded.train))
     collator = task.collator(tokenizer, model)
     trainer = _built(
@@ -85,6 +88,11 @@ def build_trainer(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[CostMeter(), *task.callbacks(collator), *_early_stopping(recipe)],
     )
+    if quick and (brought := cheapen_dropout(model)):
+        reason = (
+            f"random numbers of {brought} dropout modules that {strategy.name} brought, from the faster generator too"
+        )
+        trainer.speed = with_choice(trainer.speed, reason, cheap_dropout=True)
     if isinstance(recipe.speed, AutoSpeedRecipe) and recipe.speed.frozen_prefix and strategy.name in PREFIX_STRATEGIES:
         changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
         attach_frozen_prefix(trainer, recipe.speed.max_cache_gib, why_not=changing)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
+from torch import nn
 
 from hf_fft.data import Splits
 from hf_fft.errors import RecipeError
@@ -16,6 +17,7 @@ from hf_fft.training import plan_speed, with_choice
 from hf_fft.training.speed import plan as speed
 from hf_fft.training.speed.batches import LikeLengthRows, sampler_of
 from hf_fft.training.speed.cores import threads_for, usable_cores
+from hf_fft.training.speed.dropout import CheapDropout
 
 OF_MANY_LENGTHS = np.random.default_rng(0).integers(4, 60, size=200)
 
@@ -203,3 +205,14 @@ def test_the_log_has_its_lines_also_with_batches_by_tokens(recipe_values, tmp_pa
     trainer = built(values, tmp_path, speed={"name": "auto", "max_tokens_per_batch": 64})
     batches = len(trainer.get_train_dataloader())
     assert batches > 8 and trainer.args.logging_steps == max(1, batches // 20)
+
+
+def test_dropout_that_a_strategy_brings_is_cheap_too(recipe_values, tmp_path):
+    recipe_values["strategy"] = {"name": "lora", "dropout": 0.1}
+    trainer = trainer_for(prepare(*fill_in(recipe_from(recipe_values))), tmp_path)
+    kinds = [type(module) for module in trainer.model.modules() if isinstance(module, nn.Dropout)]
+    assert len(kinds) > 2 * 6 and set(kinds) == {CheapDropout}
+    assert any("lora brought" in reason for reason in trainer.speed.reasons)
+    recipe_values["speed"] = "off"
+    trainer = trainer_for(prepare(*fill_in(recipe_from(recipe_values))), tmp_path)
+    assert not any(isinstance(module, CheapDropout) for module in trainer.model.modules())
