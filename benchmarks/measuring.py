@@ -16,6 +16,7 @@ be timed. `Apart(build, name)` is a variant that lives in a process of its own, 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import gc
 import json
@@ -94,8 +95,9 @@ class Apart:
 
 def _wait_for_runs(pipe: Any, build: Callable[..., Variant], arguments: tuple[Any, ...]) -> None:
     variant = build(*arguments)
-    while pipe.recv() == "run":
-        pipe.send(measured(variant))
+    with contextlib.suppress(EOFError):  # whoever asked has ended
+        while pipe.recv() == "run":
+            pipe.send(measured(variant))
 
 
 def median(runs: Sequence[Run], figure: str = "seconds") -> float:
