@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import nn
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
 from hf_fft.data import Splits
@@ -88,18 +89,29 @@ def build_trainer(
         preprocess_logits_for_metrics=task.reduce_logits,
         callbacks=[CostMeter(), *task.callbacks(collator), *_early_stopping(recipe)],
     )
-    if quick and (brought := cheapen_dropout(model)):
-        reason = (
-            f"random numbers of {brought} dropout modules that {strategy.name} brought, from the faster generator too"
-        )
-        trainer.speed = with_choice(trainer.speed, reason, cheap_dropout=True)
-    if isinstance(recipe.speed, AutoSpeedRecipe) and recipe.speed.frozen_prefix and strategy.name in PREFIX_STRATEGIES:
-        changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
-        attach_frozen_prefix(trainer, recipe.speed.max_cache_gib, why_not=changing)
-        trainer.speed = with_choice(trainer.speed, PREFIX_INTENDED)
+    if quick:
+        _quicken_what_was_brought(trainer, model)
+    changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
+    _use_frozen_prefix(trainer, recipe, why_not=changing)
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer
+
+
+def _quicken_what_was_brought(trainer: AnyTrainer, model: nn.Module) -> None:
+    """Swap the dropout modules that a strategy has put into a model."""
+    if brought := cheapen_dropout(model):
+        of = f"{brought} dropout modules that {trainer.strategy.name} brought"
+        reason = f"random numbers of {of}, from the faster generator too"
+        trainer.speed = with_choice(trainer.speed, reason, cheap_dropout=True)
+
+
+def _use_frozen_prefix(trainer: AnyTrainer, recipe: Recipe, *, why_not: str | None) -> None:
+    """Let a trainer whose strategy freezes layers use what they give again, where the recipe leaves it to the plan."""
+    plan = recipe.speed
+    if isinstance(plan, AutoSpeedRecipe) and plan.frozen_prefix and trainer.strategy.name in PREFIX_STRATEGIES:
+        attach_frozen_prefix(trainer, plan.max_cache_gib, why_not=why_not)
+        trainer.speed = with_choice(trainer.speed, PREFIX_INTENDED)
 
 
 def _usual_length(rows: Dataset) -> int:
