@@ -16,10 +16,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from transformers.integrations.integration_utils import get_available_reporting_integrations
+from transformers.integrations.integration_utils import (
+    INTEGRATION_TO_CALLBACK,
+    get_available_reporting_integrations,
+)
 
 from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.recipe import Recipe
+from hf_fft.recipe.words import near_miss
 from hf_fft.result import Result
 
 # What is asked of a tracker's server is given up after so long; training then goes on without it.
@@ -43,12 +47,19 @@ def trackers_of(asked: dict[str, Any]) -> set[str]:
 
 
 def check_trackers(asked: dict[str, Any]) -> None:
-    """Refuse a tracker that is not installed, before anything is loaded.
+    """Refuse a tracker that transformers does not know, or that is not installed, before anything is loaded.
 
     Raises:
+        RecipeError: with the near miss.
         MissingExtraError: naming what to install.
     """
-    for tracker in sorted(trackers_of(asked) & set(EXTRAS)):
+    trackers = trackers_of(asked)
+    for tracker in sorted(trackers - set(INTEGRATION_TO_CALLBACK)):
+        if trackers != {"none"}:
+            meant = near_miss(tracker, INTEGRATION_TO_CALLBACK)
+            hint = f'did you mean "{meant}"?' if meant else f"there are {', '.join(INTEGRATION_TO_CALLBACK)}."
+            raise RecipeError(f'training.report_to: "{tracker}" is no tracker that transformers knows; {hint}')
+    for tracker in sorted(trackers & set(EXTRAS)):
         if find_spec(tracker) is None:
             raise MissingExtraError(EXTRAS[tracker], f'training.report_to "{tracker}"')
 

@@ -106,7 +106,7 @@ def test_the_hubs_own_reader_takes_the_metadata(task):
 
     data = ModelCard(model_card(made_up_result_of(task), model="ada/a-model")).data
     results = data.eval_results
-    assert data.library_name == "transformers"
+    assert data.to_dict()["library_name"] == "transformers"
     assert {one.dataset_split for one in results} <= {"test", "validation"} and len(results) == len(data.metrics)
     assert all(isinstance(one.metric_value, float) for one in results)
 

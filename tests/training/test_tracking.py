@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_fft.errors import MissingExtraError
+from hf_fft.errors import MissingExtraError, RecipeError
 from hf_fft.pipeline import fine_tune
 from hf_fft.recipe import recipe_from
 from hf_fft.training import tracked
@@ -190,6 +190,15 @@ def test_a_tracker_that_is_not_installed_is_refused_before_anything_is_loaded(re
         recipe_values["training"]["report_to"] = tracker
         with pytest.raises(MissingExtraError, match=f"{tracker}.*pip install .hf_fft.{tracker}"):
             fine_tune(recipe_from({**recipe_values, "data": {"path": "nowhere"}}), "never")
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"), [("wanb", 'did you mean "wandb"'), (["trackio", "x"], "there are azure_ml")]
+)
+def test_a_mistyped_tracker_is_refused_before_anything_is_loaded(recipe_values, asked, words):
+    recipe_values["training"]["report_to"] = asked
+    with pytest.raises(RecipeError, match=words):
+        fine_tune(recipe_from({**recipe_values, "data": {"path": "nowhere"}}), "never")
 
 
 def test_a_tracker_that_fails_at_the_end_costs_no_finished_run(recipe_values, tmp_path, monkeypatch, caplog):
