@@ -69,7 +69,7 @@ def build_trainer(
     quick = isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu"
     quick = quick and not arguments.torch_compile
     if quick:
-        speed = quicken(model, speed, tokens=_usual_length(encoded.train))
+        speed = quicken(model, speed, tokens=_usual_length(encoded.train), processes=arguments.world_size)
     collator = task.collator(tokenizer, model)
     trainer = _built(
         recipe,

@@ -17,7 +17,7 @@ from transformers import EarlyStoppingCallback, TrainerCallback, TrainerControl,
 
 from hf_fft.strategies import Probe
 from hf_fft.training.callbacks import CostMeter
-from hf_fft.training.frozen_prefix.callback import leaving_prefix, prefix_callback_of
+from hf_fft.training.frozen_prefix.callback import follow_decision, leaving_prefix, prefix_callback_of
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class ProbeCallback(TrainerCallback):
         with leaving_prefix(prober):
             prober.train()
         trainer.speed = prober.speed
+        follow_decision(trainer, prober)
         if trainer.is_world_process_zero():
             shutil.rmtree(folder, ignore_errors=True)
         logger.info("the head alone: %d steps at %g", prober.state.global_step, self.probe.learning_rate)

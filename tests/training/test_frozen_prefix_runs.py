@@ -206,7 +206,11 @@ def test_whether_it_is_used_is_not_decided_anew(tmp_path):
     assert not resumed.speed.frozen_prefix and not watch.boundaries
     trained("Bert", tmp_path / "with", prefix=True, **options)
     state = json.loads((tmp_path / "with" / "checkpoint-4" / "trainer_state.json").read_text())
-    assert state["stateful_callbacks"]["PrefixDecision"]["args"] == {"used": True, "one_vector": True}
+    assert state["stateful_callbacks"]["PrefixDecision"]["args"] == {
+        "used": True,
+        "one_vector": True,
+        "why_not": None,
+    }
     with pytest.raises(TrainingError, match=r"now cannot: training.neftune_noise_alpha is set"):
         checkpoint = str(tmp_path / "with" / "checkpoint-4")
         trained("Bert", tmp_path / "with", prefix=True, resume=checkpoint, neftune_noise_alpha=5.0, **options)

@@ -59,9 +59,10 @@ def test_masks_that_change_every_epoch_are_a_reason_against_it(tiny_bert, tmp_pa
     assert result.notes[-1] == "Frozen layers ran as usual: the inputs of its rows change from epoch to epoch."
 
 
-def test_states_that_do_not_fit_are_a_reason_against_it(tiny_bert, tmp_path, one_thread):
+@pytest.mark.parametrize("strategy", ["feature_based", "probe_then_full"])
+def test_states_that_do_not_fit_are_a_reason_against_it(strategy, tiny_bert, tmp_path, one_thread):
     speed = {"name": "auto", "max_cache_gib": 1e-6}
-    result = fine_tune(recipe_of("entities", tiny_bert, strategy={"name": "feature_based"}, speed=speed), tmp_path)
+    result = fine_tune(recipe_of("entities", tiny_bert, strategy={"name": strategy}, speed=speed), tmp_path)
     assert "speed.max_cache_gib is 1e-06" in result.notes[-1]
     assert not result.speed.frozen_prefix
 

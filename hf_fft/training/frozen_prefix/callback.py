@@ -36,15 +36,16 @@ GIB = 2**30
 
 
 class PrefixDecision(TrainerCallback, ExportableState):
-    """Whether a run uses the frozen prefix; None before it was decided. Saved with every checkpoint."""
+    """Whether a run uses the frozen prefix, and if not, why; None before it was decided. Saved with checkpoints."""
 
-    def __init__(self, used: bool | None = None, one_vector: bool = False) -> None:
+    def __init__(self, used: bool | None = None, one_vector: bool = False, why_not: str | None = None) -> None:
         self.used = used
         self.one_vector = one_vector
+        self.why_not = why_not
 
     def state(self) -> dict[str, Any]:
         """Return what a checkpoint holds."""
-        return {"args": {"used": self.used, "one_vector": self.one_vector}, "attributes": {}}
+        return {"args": vars(self).copy(), "attributes": {}}
 
 
 class FrozenPrefixCallback(TrainerCallback):
@@ -61,7 +62,6 @@ class FrozenPrefixCallback(TrainerCallback):
         self.trainer = trainer
         self.max_cache_gib = max_cache_gib
         self.why_not = why_not
-        self.notes: tuple[str, ...] = ()
         self.prefix: FrozenPrefix | None = None
         self.stages: list[Stage] = []
         self._moves: list[tuple[int, int]] = []
@@ -75,6 +75,8 @@ class FrozenPrefixCallback(TrainerCallback):
     ) -> None:
         """Decide, or follow what was decided before a stop; fill what the first steps need."""
         if self.trainer.strategy.probe is not None:
+            if state.global_step > 0:
+                self._decision(state)
             return  # what comes before this trainer's own training has a trainer and a callback of its own
         self.leave()  # what a training that failed left behind
         model, self._loader = parts["model"], parts["train_dataloader"]
@@ -127,8 +129,8 @@ class FrozenPrefixCallback(TrainerCallback):
             self.prefix = None
 
     def _decision(self, state: TrainerState) -> PrefixDecision:
-        callbacks = self.trainer.callback_handler.callbacks
-        decision = next(one for one in callbacks if isinstance(one, PrefixDecision))
+        decision = _decision_of(self.trainer)
+        assert decision is not None
         states: Any = state.stateful_callbacks
         saved = states.get(PrefixDecision.__name__)
         if state.global_step == 0:
@@ -136,7 +138,7 @@ class FrozenPrefixCallback(TrainerCallback):
         else:
             # A checkpoint from before there were decisions was trained without.
             known = saved["args"] if isinstance(saved, Mapping) else {"used": False}
-            decision.used, decision.one_vector = known.get("used"), known.get("one_vector", False)
+            vars(decision).update(vars(PrefixDecision(**known)))
             states[PrefixDecision.__name__] = decision.state()
         return decision
 
@@ -229,8 +231,7 @@ class FrozenPrefixCallback(TrainerCallback):
                 f"this run used the frozen prefix before it was stopped, and now cannot: {why}. Make it possible "
                 "again, or train anew."
             )
-        decision.used = False
-        self.notes = (f"Frozen layers ran as usual: {why}.",)
+        decision.used, decision.why_not = False, why
         self._choose(f"frozen layers run as usual: {why}", used=False)
 
     def _say(self) -> None:
@@ -274,8 +275,19 @@ def leaving_prefix(trainer: Any) -> Iterator[None]:
 
 def prefix_notes(trainer: Any) -> tuple[str, ...]:
     """Return why a finished run went without the frozen prefix; nothing where it used it, or was not to."""
-    callback = prefix_callback_of(trainer)
-    return () if callback is None else callback.notes
+    decision = _decision_of(trainer)
+    return (f"Frozen layers ran as usual: {decision.why_not}.",) if decision and decision.why_not else ()
+
+
+def follow_decision(trainer: Any, first: Any) -> None:
+    """Let a trainer, its result and its checkpoints know what was decided for the part that was trained before it."""
+    own, decided = _decision_of(trainer), _decision_of(first)
+    if own is not None and decided is not None:
+        vars(own).update(vars(decided))
+
+
+def _decision_of(trainer: Any) -> PrefixDecision | None:
+    return next((one for one in trainer.callback_handler.callbacks if isinstance(one, PrefixDecision)), None)
 
 
 def stages_of(model: nn.Module, callbacks: Sequence[TrainerCallback], state: TrainerState) -> list[Stage]:

@@ -19,6 +19,7 @@ from hf_fft.training.speed.allocator import keep_freed_memory
 from hf_fft.training.speed.attention import register_attention
 from hf_fft.training.speed.cores import processor_name
 from hf_fft.training.speed.dropout import cheapen_dropout
+from hf_fft.training.speed.embedding import keep_embedding_gradients
 from hf_fft.training.speed.plan import with_choice
 
 logger = logging.getLogger(__name__)
@@ -34,14 +35,17 @@ LEAST_GAIN = 1.05
 SAME_LOGITS = 1e-4
 
 
-def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int) -> SpeedPlan:
+def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int, processes: int = 1) -> SpeedPlan:
     """Do to a model on a CPU what makes its steps cheaper; return the plan with what was done. Changes the model.
 
     Args:
         tokens: In a row of usual length, by which attention is measured.
+        processes: That train together. Several exchange gradients through hooks, which a kept table passes by.
     """
     if keep_freed_memory():
         plan = with_choice(plan, "memory that was freed is kept for the next step")
+    if processes == 1 and keep_embedding_gradients(model):
+        plan = with_choice(plan, "the gradient of the word embeddings is written into one table, again and again")
     if swapped := cheapen_dropout(model):
         reason = f"random numbers of {swapped} dropout modules from a faster generator, at the same probabilities"
         plan = with_choice(plan, reason, cheap_dropout=True)
