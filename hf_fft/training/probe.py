@@ -84,6 +84,7 @@ def probe_arguments(args: TrainingArguments, probe: Probe, folder: Path, *, vali
     changed.max_steps = -1
     if changed.warmup_steps >= 1:  # steps, meant for the second part; a share holds for both
         changed.warmup_steps = 0
+    changed.neftune_noise_alpha = None  # the run's own hook is there already, and would be taken away with a second one
     changed.report_to = []
     once_an_epoch: Any = "epoch" if validates and _keeps_best(args) else "no"
     changed.eval_strategy = changed.save_strategy = once_an_epoch

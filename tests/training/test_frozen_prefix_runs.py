@@ -17,7 +17,7 @@ from transformers import TrainerCallback, set_seed
 from hf_fft.errors import TrainingError
 from hf_fft.recipe import GradualUnfreezingRecipe, ProbeThenFullRecipe
 from hf_fft.strategies import FeatureBased, GradualUnfreezing, ProbeThenFull
-from hf_fft.training.frozen_prefix.callback import leaving_prefix
+from hf_fft.training.frozen_prefix.callback import leaving_prefix, prefix_notes
 
 SCRIPT = Path(__file__).with_name("prefix_on_two_processes.py")
 BEST = {
@@ -214,6 +214,28 @@ def test_whether_it_is_used_is_not_decided_anew(tmp_path):
     with pytest.raises(TrainingError, match=r"now cannot: training.neftune_noise_alpha is set"):
         checkpoint = str(tmp_path / "with" / "checkpoint-4")
         trained("Bert", tmp_path / "with", prefix=True, resume=checkpoint, neftune_noise_alpha=5.0, **options)
+
+
+@pytest.mark.parametrize("strategy", [FeatureBased(), ProbeThenFull(ProbeThenFullRecipe(probe_epochs=1))])
+def test_why_it_is_not_used_is_still_said_after_a_resume(strategy, tmp_path):
+    said = []
+    for checkpoint in (None, str(tmp_path / "checkpoint-4")):
+        saving = {"save_strategy": "steps", "save_steps": 4}
+        trainer, callback = trainer_of(model_of("Bert"), tmp_path, strategy=strategy, prefix=True, **saving)
+        callback.max_cache_gib = 1e-9
+        trainer.train(resume_from_checkpoint=checkpoint)
+        said.append(prefix_notes(trainer))
+    assert said[0] == said[1] and "speed.max_cache_gib is 1e-09" in said[0][0]
+
+
+@pytest.mark.parametrize("prefix", [True, False])
+def test_noise_on_embeddings_outlives_the_first_part_of_probe_then_full(prefix, tmp_path):
+    strategy = ProbeThenFull(ProbeThenFullRecipe(probe_epochs=1))
+    noisy, _ = trained("Bert", tmp_path / "noisy", strategy=strategy, prefix=prefix, neftune_noise_alpha=5.0)
+    quiet, _ = trained("Bert", tmp_path / "quiet", strategy=strategy, prefix=prefix)
+    # The backbone is in eval mode while the head learns, and so without noise.
+    assert losses_of(noisy).train[0] != losses_of(quiet).train[0]
+    assert not noisy.model.get_input_embeddings()._forward_hooks
 
 
 def test_the_first_part_of_probe_then_full_uses_it_and_the_second_does_not(tmp_path):
