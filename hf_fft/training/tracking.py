@@ -111,7 +111,8 @@ def _in_wandb(recipe: Recipe, folder: Path) -> Iterator[Tell]:
         exit_code = 0
     finally:
         if theirs is None:
-            run.finish(exit_code=exit_code)
+            with _only_said():
+                run.finish(exit_code=exit_code)
 
 
 @contextmanager

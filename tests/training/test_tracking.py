@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -215,6 +216,26 @@ def test_a_tracker_that_fails_at_the_end_costs_no_finished_run(recipe_values, tm
     with tracked(recipe_from(recipe_values), tmp_path) as tell:
         tell(None)
     assert "did not take everything: ValueError: the Space is frozen" in caplog.text
+
+
+def test_a_server_that_is_lost_before_the_end_costs_no_finished_run(recipe_values, tmp_path, monkeypatch, caplog):
+    pytest.importorskip("wandb")
+
+    class Lost:
+        config = summary = SimpleNamespace(update=lambda *values, **options: None)
+
+        def finish(self, exit_code):
+            raise ConnectionError(f"gone at {exit_code}")
+
+    monkeypatch.setattr("hf_fft.training.tracking._started", lambda recipe, folder: Lost())
+    recipe_values["training"]["report_to"] = "wandb"
+    recipe = recipe_from(recipe_values)
+    with tracked(recipe, tmp_path):
+        pass
+    assert "did not take everything: ConnectionError: gone at 0" in caplog.text
+    with pytest.raises(ValueError, match="the run's own"), tracked(recipe, tmp_path):
+        raise ValueError("the run's own")
+    assert "gone at 1" in caplog.text
 
 
 def test_all_means_those_that_are_installed(monkeypatch):
