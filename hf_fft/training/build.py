@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from torch import nn
 from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
 
 from hf_fft.data import Splits
@@ -20,8 +19,7 @@ from hf_fft.training.arguments import training_arguments
 from hf_fft.training.callbacks import CostMeter
 from hf_fft.training.frozen_prefix.callback import attach_frozen_prefix
 from hf_fft.training.speed.batches import token_lengths
-from hf_fft.training.speed.dropout import cheapen_dropout
-from hf_fft.training.speed.fast_model import quicken
+from hf_fft.training.speed.fast_model import quicken, quicken_prepared
 from hf_fft.training.speed.plan import plan_speed, with_choice
 from hf_fft.training.trainer import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 
@@ -69,7 +67,7 @@ def build_trainer(
     quick = isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu"
     quick = quick and not arguments.torch_compile
     if quick:
-        speed = quicken(model, speed, tokens=_usual_length(encoded.train), processes=arguments.world_size)
+        speed = quicken(model, speed, tokens=_usual_length(encoded.train))
     collator = task.collator(tokenizer, model)
     trainer = _built(
         recipe,
@@ -90,20 +88,12 @@ def build_trainer(
         callbacks=[CostMeter(), *task.callbacks(collator), *_early_stopping(recipe)],
     )
     if quick:
-        _quicken_what_was_brought(trainer, model)
+        trainer.speed = quicken_prepared(model, trainer.speed, strategy.name, arguments.world_size)
     changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
     _use_frozen_prefix(trainer, recipe, why_not=changing)
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer
-
-
-def _quicken_what_was_brought(trainer: AnyTrainer, model: nn.Module) -> None:
-    """Swap the dropout modules that a strategy has put into a model."""
-    if brought := cheapen_dropout(model):
-        of = f"{brought} dropout modules that {trainer.strategy.name} brought"
-        reason = f"random numbers of {of}, from the faster generator too"
-        trainer.speed = with_choice(trainer.speed, reason, cheap_dropout=True)
 
 
 def _use_frozen_prefix(trainer: AnyTrainer, recipe: Recipe, *, why_not: str | None) -> None:

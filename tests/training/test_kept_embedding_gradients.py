@@ -138,11 +138,12 @@ def test_a_model_trains_to_the_same_weights():
     assert all(torch.equal(one, other) for one, other in zip(trained[0].values(), trained[1].values(), strict=True))
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_plan_says_so_and_several_processes_keep_their_hooks(processes, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(fast_model, "_attention_seconds", lambda model, name, **_: 1.0)
+@pytest.mark.parametrize(("processes", "learns"), [(1, True), (2, True), (1, False)])
+def test_the_plan_says_so_and_several_processes_keep_their_hooks(processes, learns):
     model = BertForSequenceClassification(BertConfig(**TINY))
-    plan = fast_model.quicken(model, SpeedPlan(), tokens=6, processes=processes)
+    model.get_input_embeddings().weight.requires_grad_(learns)
+    plan = fast_model.quicken_prepared(model, SpeedPlan(), "full", processes)
     said = [reason for reason in plan.reasons if "word embeddings" in reason]
-    assert len(said) == (processes == 1)
-    assert isinstance(model.get_input_embeddings(), KeptGradientEmbedding) == (processes == 1)
+    kept = processes == 1 and learns
+    assert len(said) == kept
+    assert isinstance(model.get_input_embeddings(), KeptGradientEmbedding) == kept

@@ -20,7 +20,7 @@ LEAST_ELEMENTS = 2**21
 
 
 def keep_embedding_gradients(model: nn.Module) -> int:
-    """Make each large `nn.Embedding` a `KeptGradientEmbedding`; return how many there were. Changes the model.
+    """Make each large `nn.Embedding` that learns a `KeptGradientEmbedding`; return how many. Changes the model.
 
     An embedding whose table another module reads too, as a tied output layer does, stays as it is: the other one's
     gradient is not confined to a few rows.
@@ -97,4 +97,4 @@ class _LookedUp(torch.autograd.Function):
 
 def _suits(embedding: nn.Embedding) -> bool:
     special = embedding.sparse or embedding.scale_grad_by_freq or embedding.max_norm is not None
-    return not special and embedding.weight.numel() >= LEAST_ELEMENTS
+    return not special and embedding.weight.requires_grad and embedding.weight.numel() >= LEAST_ELEMENTS

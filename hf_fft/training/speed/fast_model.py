@@ -35,17 +35,14 @@ LEAST_GAIN = 1.05
 SAME_LOGITS = 1e-4
 
 
-def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int, processes: int = 1) -> SpeedPlan:
+def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int) -> SpeedPlan:
     """Do to a model on a CPU what makes its steps cheaper; return the plan with what was done. Changes the model.
 
     Args:
         tokens: In a row of usual length, by which attention is measured.
-        processes: That train together. Several exchange gradients through hooks, which a kept table passes by.
     """
     if keep_freed_memory():
         plan = with_choice(plan, "memory that was freed is kept for the next step")
-    if processes == 1 and keep_embedding_gradients(model):
-        plan = with_choice(plan, "the gradient of the word embeddings is written into one table, again and again")
     if swapped := cheapen_dropout(model):
         reason = f"random numbers of {swapped} dropout modules from a faster generator, at the same probabilities"
         plan = with_choice(plan, reason, cheap_dropout=True)
@@ -60,6 +57,21 @@ def quicken(model: PreTrainedModel, plan: SpeedPlan, *, tokens: int, processes: 
         return with_choice(plan, f"attention {own}: ours does not give this model's logits")
     model.set_attn_implementation(ours)
     return with_choice(plan, f"attention {ours}: measured at {tokens} tokens a row, {gain:.1f} × {own}", attention=ours)
+
+
+def quicken_prepared(model: nn.Module, plan: SpeedPlan, strategy: str, processes: int) -> SpeedPlan:
+    """Do what can only be done once a strategy has prepared the model; return the plan with it. Changes the model.
+
+    Args:
+        strategy: Its name, for it may have brought modules of its own.
+        processes: That train together. Several exchange gradients through hooks, which a kept table passes by.
+    """
+    if brought := cheapen_dropout(model):
+        reason = f"random numbers of {brought} dropout modules that {strategy} brought, from the faster generator too"
+        plan = with_choice(plan, reason, cheap_dropout=True)
+    if processes == 1 and keep_embedding_gradients(model):
+        plan = with_choice(plan, "the gradient of the word embeddings is written into one table, again and again")
+    return plan
 
 
 def _attention_gain(model: PreTrainedModel, own: str, ours: str, *, tokens: int, bf16: bool) -> float:
