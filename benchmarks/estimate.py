@@ -168,9 +168,9 @@ def _in_a_process(what: str, recipe: str) -> dict[str, Any]:
 def _child(what: str, text: str) -> None:
     values = json.loads(text)
     if values["speed"] == "auto":
-        from hf_fft.command_line import use_huge_pages
+        from hf_fft.command_line import spare_memory
 
-        use_huge_pages()  # as the command line does
+        spare_memory()  # as the command line does
     from hf_fft.recipe import recipe_from
 
     with tempfile.TemporaryDirectory() as folder:

@@ -116,9 +116,9 @@ def _print(runs: dict[str, list[dict[str, Any]]]) -> None:
 
 def _in_process(request: dict[str, Any]) -> dict[str, Any]:
     """Make one run in a fresh process; ours is started as the doors start it."""
-    from hf_fft.command_line import HUGE_PAGES
+    from hf_fft.command_line import MEMORY_ENVIRONMENT
 
-    environment = {**os.environ, **(HUGE_PAGES if request["variant"] == OURS else {})}
+    environment = {**os.environ, **(MEMORY_ENVIRONMENT if request["variant"] == OURS else {})}
     done = subprocess.run(
         [sys.executable, __file__, "--child", json.dumps(request)], capture_output=True, text=True, env=environment
     )

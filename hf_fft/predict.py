@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hf_fft.command_line import run_door
+from hf_fft.command_line import run_door, spare_memory
 from hf_fft.errors import DataError, RecipeError
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _predict(options: argparse.Namespace) -> None:
     names = _names(options.columns)
     _check(options)
+    spare_memory()
     from hf_fft.prediction import STANDARD, Wanted, check_names, format_of
 
     out = options.out or (None if options.score else STANDARD)

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hf_fft.command_line import add_recipe_arguments, run_door, use_huge_pages
+from hf_fft.command_line import add_recipe_arguments, run_door, spare_memory
 from hf_fft.errors import RecipeError
 from hf_fft.recipe import Recipe, load_recipe, recipe_name
 
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe, overrides=options.set)
     if recipe.speed.name == "auto":
-        use_huge_pages()
+        spare_memory()
     folder = Path(options.output_dir or recipe.output_dir or Path("runs") / recipe_name(options.recipe))
     if options.check:
         _check(recipe, trust_remote_code=options.trust_remote_code)

@@ -21,6 +21,21 @@ except SystemExit as end:
     code = end.code
 print(json.dumps([code, sorted(name for name in sys.modules)]))
 """
+UNTIL_TORCH = """
+import json, os, sys
+from importlib.abc import MetaPathFinder
+
+class Stop(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            found = {name: value for name, value in os.environ.items() if "CAPACITY" in name or "THP" in name}
+            os.write(1, json.dumps([0, found]).encode())
+            os._exit(0)
+
+sys.meta_path.insert(0, Stop())
+from hf_fft.__main__ import main
+main(sys.argv[1:])
+"""
 UP_TO_TRAINING = """
 import json, sys
 from pathlib import Path
@@ -64,3 +79,19 @@ def test_a_run_imports_metrics_plots_and_hold_outs_no_sooner_than_it_needs_them(
     (tmp_path / "recipe.json").write_text(json.dumps(recipe_values))
     _, modules = modules_after(UP_TO_TRAINING, cwd=tmp_path)
     assert "torch" in modules and not LATE & modules
+
+
+@pytest.mark.parametrize("speed", ["auto", "off"])
+@pytest.mark.parametrize("words", [["run", "recipe.json"], ["predict", "run", "rows.csv"]], ids=str)
+def test_what_torch_reads_about_memory_is_set_before_it_is_imported(words, speed, recipe_values, tmp_path, monkeypatch):
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "THP_MEM_ALLOC_ENABLE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "recipe.json").write_text(json.dumps({**recipe_values, "speed": speed}))
+    finished = subprocess.run(
+        [sys.executable, "-c", UNTIL_TORCH, *words], capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    _, found = json.loads(finished.stdout)
+    ours = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128", "THP_MEM_ALLOC_ENABLE": "1"}
+    plain = words[0] == "run" and speed == "off"
+    assert found == {"LRU_CACHE_CAPACITY": "7", **({} if plain else ours)}
