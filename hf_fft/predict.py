@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from hf_fft.result import Prediction
 
 STANDARD_INPUT = "-"
+# How often a line says how far it is where standard error is no terminal, as in a log.
+SECONDS_IN_A_LOG = 30.0
 FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "text", "conll", "squad")
 
 
@@ -73,8 +75,11 @@ def _predict(options: argparse.Namespace) -> None:
     names = _names(options.columns)
     _check(options)
     spare_memory()
+    from hf_fft.data.streams import refuse_missing
     from hf_fft.prediction import STANDARD, Wanted, check_names, format_of
 
+    if options.places[-1] != STANDARD_INPUT:
+        refuse_missing(Path(options.places[-1]).expanduser())
     out = options.out or (None if options.score else STANDARD)
     if out not in (None, STANDARD):
         format_of(out)
@@ -181,8 +186,9 @@ def _written(
     from hf_fft.prediction import answered, line_of, line_writer
 
     answers = answered(saved, rows, shown=shown)
+    seconds = 0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG
     with (
-        tqdm(total=total, unit=" rows", disable=not sys.stderr.isatty()) as bar,
+        tqdm(total=total, unit=" rows", mininterval=seconds, delay=seconds) as bar,
         line_writer(out, sys.stdout) if out is not None else nullcontext() as write,
     ):
         for row, prediction in answers:

@@ -59,8 +59,7 @@ def stream_rows(file: Path, named_format: str | None, options: Options) -> Itera
         DataError: if there is no such file, its format is unknown, or it cannot be read; a fault in a row is raised
             when the walk comes to it.
     """
-    if not file.is_file():
-        raise DataError(f"There is no file {file.absolute()}. Correct the path.")
+    refuse_missing(file)
     kind = file_format(file, named_format)
     _check_options(kind, options)
     with _explained(str(file), options):
@@ -70,6 +69,17 @@ def stream_rows(file: Path, named_format: str | None, options: Options) -> Itera
             return
         with _opened(file) as stream:
             yield from _TEXT_READERS[kind](_as_text(stream, kind, options), str(file), options)
+
+
+def refuse_missing(file: Path) -> None:
+    """Check that there is such a file.
+
+    Raises:
+        DataError: naming one beside it with nearly that name, if there is one.
+    """
+    if not file.is_file():
+        beside = [one.name for one in file.absolute().parent.glob("*") if one.is_file()]
+        raise DataError(f"There is no file {file.absolute()}{did_you_mean(file.name, beside) or '.'} Correct the path.")
 
 
 def stream_input(stream: BinaryIO, shown: str, named_format: str | None, options: Options) -> Iterator[Row]:

@@ -3,8 +3,8 @@
 With attention dropout torch's SDPA takes its general path on a CPU: in float32 whatever the autocast says, the scores
 of the whole batch written out several times, and a random number from a slow generator for each of them (torch 2.13).
 The fused kernel that it takes without dropout loses on short rows. Here the scores of a few rows at a time, which fit
-into the processor's cache, are computed in the precision of the inputs, as `eager` attention does; backward keeps the
-probabilities and the dropout masks, a byte each.
+into the processor's cache, are computed in the precision of the inputs, as `eager` attention does. Backward keeps the
+probabilities alone: no probability is negative, so the sign says which ones were dropped.
 
 It is registered with transformers' `AttentionInterface` under a name of its own, which a saved config does not hold.
 """
@@ -85,41 +85,36 @@ class _Attention(torch.autograd.Function):
         context.scale = LEVELS / (LEVELS - dropped)
         training = any(context.needs_input_grad)
         out = query.new_empty(rows, tokens, heads, value.shape[-1])
-        weights, kept = [], []
+        kept = []
         for here in _parts(rows, context.at_once):
             scores = query[here] @ key[here].transpose(2, 3)
             if mask is not None:
                 scores += mask[here] if mask.shape[0] > 1 else mask
             probabilities = weight = torch.softmax(scores, dim=-1)
             if dropped:
-                keep = keep_mask(tuple(weight.shape), dropped)
-                weight = weight * keep
-                kept += [keep] if training else []
-            weights += [probabilities] if training else []
+                weight = probabilities * keep_mask(tuple(scores.shape), dropped)
+                probabilities.neg_().add_(weight, alpha=2)  # exact: as it was, or its negative
+            kept += [probabilities] if training else []
             out[here] = (weight @ value[here]).mul_(context.scale).transpose(1, 2)
-        context.parts = len(weights)
-        context.save_for_backward(query, key, value, out, *weights, *kept)
+        context.dropped = dropped
+        context.save_for_backward(query, key, value, out, *kept)
         return out
 
     @staticmethod
     @once_differentiable
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, out, *kept = context.saved_tensors
-        weights, masks = kept[: context.parts], kept[context.parts :]
         of_query, of_key, of_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
         gradient = gradients[0].to(query.dtype)
         # The sum over all weights of weight times gradient is that of output times gradient (arXiv:2205.14135, B.4).
         shares = (gradient * out).sum(dim=-1).transpose(1, 2).unsqueeze(-1)
         for index, here in enumerate(_parts(query.shape[0], context.at_once)):
             outside = gradient[here].transpose(1, 2) * context.scale
-            weight, inside = weights[index], outside @ value[here].transpose(2, 3)
-            if masks:
-                inside *= masks[index]
-                of_value[here] = (weight * masks[index]).transpose(2, 3) @ outside
-            else:
-                of_value[here] = weight.transpose(2, 3) @ outside
-            inside -= shares[here]
+            inside = outside @ value[here].transpose(2, 3)
+            weight = kept[index].relu() if context.dropped else kept[index]
+            of_value[here] = weight.transpose(2, 3) @ outside
             inside *= weight
+            inside.addcmul_(kept[index].abs() if context.dropped else weight, shares[here], value=-1)
             of_query[here] = inside @ key[here]
             of_key[here] = inside.transpose(2, 3) @ query[here]
         return of_query, of_key, of_value, None, None
