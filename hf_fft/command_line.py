@@ -12,8 +12,6 @@ from hf_fft.errors import HfFftError
 
 # What torch 2.13 reads when it is imported, about memory; no value that is computed changes.
 MEMORY_ENVIRONMENT = {
-    # Ask Linux for huge pages: fewer page faults.
-    "THP_MEM_ALLOC_ENABLE": "1",
     # On CPUs the kernels of each matrix shape are kept, in two caches of 1,024: some 7 MB for each length of a batch.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
     "LRU_CACHE_CAPACITY": "128",
@@ -36,7 +34,7 @@ def add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def spare_memory() -> None:
-    """Have torch take huge pages and keep fewer kernels once it is imported, unless the environment says otherwise."""
+    """Have torch keep fewer kernels once it is imported, unless the environment says otherwise."""
     for name, value in MEMORY_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
