@@ -13,8 +13,8 @@ from hf_fft.errors import HfFftError
 # What torch 2.13 reads when it is imported, about memory; no value that is computed changes.
 MEMORY_ENVIRONMENT = {
     # On CPUs the kernels of each matrix shape are kept, in two caches of 1,024: some 7 MB for each length of a batch.
-    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128",
-    "LRU_CACHE_CAPACITY": "128",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "48",
+    "LRU_CACHE_CAPACITY": "48",
 }
 
 

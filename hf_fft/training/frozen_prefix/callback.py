@@ -25,6 +25,7 @@ from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.proof import Proof, Stage, frozen_layers, prove
 from hf_fft.training.frozen_prefix.small_steps import SmallSteps
 from hf_fft.training.frozen_prefix.store import Room, cache_root
+from hf_fft.training.memory import give_free_memory_back
 from hf_fft.training.speed.batches import token_lengths
 from hf_fft.training.speed.plan import with_choice
 
@@ -207,6 +208,7 @@ class FrozenPrefixCallback(TrainerCallback):
         filled = fill(self.trainer, prefix, self._loader)
         for rows in _evaluated(self.trainer):
             fill(self.trainer, prefix, self.trainer.get_eval_dataloader(rows))
+        give_free_memory_back()  # a head's steps need little of what the backbone's took
         logger.info(
             "Frozen layers: %d rows of training and validation computed, the others were kept from before.",
             prefix.rows_computed - before,

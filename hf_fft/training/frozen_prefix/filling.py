@@ -6,7 +6,7 @@ numbers and labels, in the order and the batches that its own sampler says, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,7 @@ def fill(trainer: Any, prefix: FrozenPrefix, loader: Any) -> Filled:
     args, dataset = trainer.args, loader.dataset
     at_once = TOKENS_AT_ONCE.get(args.device.type, TOKENS_AT_ONCE["cuda"])
     lengths = token_lengths(dataset)
-    chunks = list(_chunks(range(len(dataset)), lengths, at_once))
+    chunks = _chunks(range(len(dataset)), lengths, at_once)
     seen: list[_Seen] = []
     with torch.no_grad(), in_eval_mode(prefix.model), trainer.accelerator.autocast():
         seen.append(_filled(trainer, prefix, loader, chunks[0]))
@@ -141,15 +141,16 @@ def _labels_from_column(dataset: datasets.Dataset, seen: _Seen) -> Tensor | None
     return labels if torch.equal(labels[seen.rows], seen.labels) else None
 
 
-def _chunks(rows: Sequence[int], lengths: np.ndarray | None, tokens_at_once: int) -> Iterator[list[int]]:
-    """Yield rows of like length, the longest first, as many at a time as fit."""
+def _chunks(rows: Sequence[int], lengths: np.ndarray | None, tokens_at_once: int) -> list[list[int]]:
+    """Return rows of like length, as many at a time as fit; the most tokens first, whose memory serves the others."""
     long = {row: tokens_at_once if lengths is None else max(1, int(lengths[row])) for row in rows}
     order = sorted(rows, key=long.__getitem__, reverse=True)
-    start = 0
+    chunks, start = [], 0
     while start < len(order):
         count = max(1, tokens_at_once // long[order[start]])
-        yield order[start : start + count]
+        chunks.append(order[start : start + count])
         start += count
+    return sorted(chunks, key=lambda chunk: len(chunk) * long[chunk[0]], reverse=True)
 
 
 def _joined(seen: Sequence[_Seen], count: int) -> Filled:
