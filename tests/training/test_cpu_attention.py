@@ -60,6 +60,21 @@ def test_gradients_are_those_of_finite_differences(p: float):
     assert torch.autograd.gradcheck(seeded, (query, key, value))
 
 
+def test_dropout_keeps_no_mask_for_the_backward_pass():
+    def kept_bytes(p: float) -> int:
+        kept: dict[int, int] = {}
+
+        def pack(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            _Attention.apply(*made_states(), None, levels_dropped(p)).sum()
+        return sum(kept.values())
+
+    assert kept_bytes(0.3) == kept_bytes(0.0) > 0
+
+
 def test_values_are_those_of_torch():
     query, key, value = made_states()
     mask = padding(torch.float64)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from prefix_case import ARCHITECTURES, HEADS, Collator, build, model_of, rows
 
+from hf_fft.training.frozen_prefix import filling
 from hf_fft.training.frozen_prefix import store as prefix_store
 from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
@@ -94,6 +96,19 @@ T5 = {"vocab_size": 40, "d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "
 def test_a_model_that_is_built_otherwise_is_refused_with_the_reason(model, config, sizes, words):
     with pytest.raises(NotUnderstoodError, match=words):
         anatomy_of(build(model, config, sizes).eval(), batch_of(""))
+
+
+@pytest.mark.parametrize("lengths", [np.arange(1, 60), np.full(7, 90), np.asarray([300, 2, 2, 2, 64, 65]), None])
+def test_filling_takes_every_row_once_and_the_most_tokens_first(lengths):
+    count = 5 if lengths is None else len(lengths)
+    chunks = filling._chunks(range(count), lengths, 128)
+    assert sorted(row for chunk in chunks for row in chunk) == list(range(count))
+    if lengths is None:  # nothing is known of the rows: one at a time
+        assert all(len(chunk) == 1 for chunk in chunks)
+        return
+    tokens = [len(chunk) * max(lengths[row] for row in chunk) for chunk in chunks]
+    assert tokens == sorted(tokens, reverse=True)
+    assert all(len(chunk) == 1 or size <= 128 for chunk, size in zip(chunks, tokens, strict=True))
 
 
 def test_rows_that_waited_for_the_disk_are_answered_when_its_room_is_used_up(tmp_path, monkeypatch):
