@@ -6,8 +6,9 @@
 
 Each run is a fresh process, since an allocator's settings and the peak of memory are a process's own. What is timed is
 Trainer's whole loop from the fifth step to the last. FLOP of a real token (padding not counted): 6 × the parameters
-outside the embeddings, and 12 × layers × length × width for attention's two products; they are laid beside the rate of
-a 2048³ product of bfloat16 matrices measured in the same process.
+outside the embeddings, and 12 × layers × length × width for attention's two products. What a run computes for the first
+position alone (the head, and in ours the last layer but for its keys and values) is counted once a row. They are laid
+beside the rate of a 2048³ product of bfloat16 matrices measured in the same process.
 """
 
 from __future__ import annotations
@@ -200,15 +201,36 @@ class _Clock:
         share = (self.steps - WARM_UP_STEPS) / self.steps
         tokens, seconds = sum(lengths) * share, self.ended - self.started
         config, rate = model.config, _bf16_flops()
-        matrices = sum(
-            each.numel() for name, each in model.named_parameters() if "embeddings" not in name and each.ndim > 1
-        )
-        attention = 12 * config.num_hidden_layers * config.hidden_size * sum(length**2 for length in lengths) * share
-        flop = 6 * matrices * tokens + attention
+        rows = len(lengths) * share
+        squares = sum(length**2 for length in lengths) * share
+        a_token, a_row = _weights(model)
+        last = tokens if _is_narrowed(model) else squares
+        attention = 12 * config.hidden_size * ((config.num_hidden_layers - 1) * squares + last)
+        flop = 6 * (a_token * tokens + a_row * rows) + attention
         return {
             "tokens_a_second": tokens / seconds, "seconds_a_token": seconds / tokens, "seconds": seconds,
             "rate_share": flop / seconds / rate, "bf16_gflops": rate / 1e9, "peak_mib": peak_mib,
         }  # fmt: skip
+
+
+def _is_narrowed(model: Any) -> bool:
+    """Say whether a BERT's last layer has another forward than its class's."""
+    return "forward" in vars(model.base_model.encoder.layer[-1])
+
+
+def _weights(model: Any) -> tuple[int, int]:
+    """Return how many weights of matrices work for every token, and how many for the first one of a row."""
+    last = f"encoder.layer.{model.config.num_hidden_layers - 1}."
+    a_token = a_row = 0
+    for name, weight in model.named_parameters():
+        if weight.ndim < 2 or "embeddings" in name:
+            continue
+        reads_all = last not in name or not _is_narrowed(model) or ".key." in name or ".value." in name
+        if reads_all and ".pooler." not in name and not name.startswith("classifier."):
+            a_token += weight.numel()
+        else:
+            a_row += weight.numel()
+    return a_token, a_row
 
 
 def _bf16_flops() -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, set_seed
+from transformers import EarlyStoppingCallback, PreTrainedTokenizerBase, TrainingArguments, set_seed
 
 from hf_fft.data import Splits
 from hf_fft.errors import RecipeError
@@ -64,8 +64,7 @@ def build_trainer(
         model.config.pad_token_id = tokenizer.pad_token_id
     if speed.threads is not None:  # before attention is measured with them
         torch.set_num_threads(speed.threads)
-    quick = isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu"
-    quick = quick and not arguments.torch_compile
+    quick = isinstance(recipe.speed, AutoSpeedRecipe) and _on_cpu_as_it_is(arguments)
     if quick:
         speed = quicken(model, speed, tokens=_usual_length(encoded.train))
     collator = task.collator(tokenizer, model)
@@ -88,12 +87,18 @@ def build_trainer(
         callbacks=[CostMeter(), *task.callbacks(collator), *_early_stopping(recipe)],
     )
     if quick:
-        trainer.speed = quicken_prepared(model, trainer.speed, strategy.name, arguments.world_size)
+        assert trainer.model is not None
+        trainer.speed = quicken_prepared(trainer.model, trainer.speed, strategy.name, arguments.world_size)
     changing = "the inputs of its rows change from epoch to epoch" if task.callbacks(collator) else None
     _use_frozen_prefix(trainer, recipe, why_not=changing)
     # Now rather than at the first step, so that --check and a mistyped recipe cost no training.
     trainer.optimizer_class_and_options(model)
     return trainer
+
+
+def _on_cpu_as_it_is(arguments: TrainingArguments) -> bool:
+    """Say whether a model trains on a CPU and is not compiled."""
+    return arguments.device.type == "cpu" and not arguments.torch_compile
 
 
 def _use_frozen_prefix(trainer: AnyTrainer, recipe: Recipe, *, why_not: str | None) -> None:

@@ -19,8 +19,9 @@ from transformers.trainer_callback import ExportableState
 
 from hf_fft.errors import TrainingError
 from hf_fft.strategies.gradual_unfreezing import UnfreezingCallback
+from hf_fft.training.eval_mode import in_eval_mode
 from hf_fft.training.frozen_prefix.filling import MOST_VECTORS_BYTES, fill, number_rows
-from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of, in_eval_mode
+from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.proof import Proof, Stage, frozen_layers, prove
 from hf_fft.training.frozen_prefix.small_steps import SmallSteps

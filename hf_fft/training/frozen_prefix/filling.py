@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hf_fft.training.frozen_prefix.layers import in_eval_mode
+from hf_fft.training.eval_mode import in_eval_mode
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix
 from hf_fft.training.frozen_prefix.rows import Rows, column_addresses
 from hf_fft.training.speed.batches import token_lengths

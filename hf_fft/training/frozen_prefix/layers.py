@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -244,19 +243,6 @@ class LayerStack:
     def _replace(self, module: nn.Module, forward: Forward) -> None:
         self._originals[module] = (module.forward, "forward" in vars(module))
         module.forward = forward
-
-
-@contextmanager
-def in_eval_mode(module: nn.Module) -> Iterator[None]:
-    """Put a module and all inside it into eval mode for a while, each back into its own mode afterwards."""
-    modes = [(one, one.training) for one in module.modules()]
-    for one, _ in modes:
-        one.training = False
-    try:
-        yield
-    finally:
-        for one, training in modes:
-            one.training = training
 
 
 def _argument_names(module: nn.Module) -> list[str]:

@@ -17,7 +17,8 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError, in_eval_mode
+from hf_fft.training.eval_mode import in_eval_mode
+from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError
 from hf_fft.training.frozen_prefix.proof import first_position, prefix_parameters
 from hf_fft.training.frozen_prefix.rows import Rows, numbered_rows, rows_read, some_rows
 from hf_fft.training.frozen_prefix.store import Room, StateStore

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from hf_fft.strategies.layers import BOTTOM, layer_groups
-from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError, in_eval_mode
+from hf_fft.training.eval_mode import in_eval_mode
+from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError
 from hf_fft.training.frozen_prefix.rows import MASK, Rows, rows_read
 
 # Of the largest answer, or of 1 where that is smaller.

@@ -20,6 +20,7 @@ from hf_fft.training.speed.attention import register_attention
 from hf_fft.training.speed.cores import processor_name
 from hf_fft.training.speed.dropout import cheapen_dropout
 from hf_fft.training.speed.embedding import keep_embedding_gradients
+from hf_fft.training.speed.first_position import first_position_alone
 from hf_fft.training.speed.plan import with_choice
 
 logger = logging.getLogger(__name__)
@@ -69,6 +70,8 @@ def quicken_prepared(model: nn.Module, plan: SpeedPlan, strategy: str, processes
     if brought := cheapen_dropout(model):
         reason = f"random numbers of {brought} dropout modules that {strategy} brought, from the faster generator too"
         plan = with_choice(plan, reason, cheap_dropout=True)
+    if first_position_alone(model, _logits):
+        plan = with_choice(plan, "in training the last layer computes the first position alone: no other is read")
     if processes == 1 and keep_embedding_gradients(model):
         plan = with_choice(plan, "the gradient of the word embeddings is written into one table, again and again")
     return plan
@@ -157,7 +160,7 @@ def _same_logits(model: PreTrainedModel, name: str) -> bool:
         model.train(training)
 
 
-def _logits(model: PreTrainedModel) -> Tensor:
+def _logits(model: Any) -> Tensor:
     inputs = torch.arange(2 * 8).view(2, 8) % min(8, model.config.get_text_config().vocab_size)
     mask = torch.ones_like(inputs)
     mask[1, 5:] = 0

@@ -1,0 +1,209 @@
+"""The last layer for the first position alone: the whole layer's logits and gradients, and only in training steps."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from transformers import (
+    BertConfig,
+    BertForMaskedLM,
+    BertForQuestionAnswering,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    CamembertConfig,
+    CamembertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForSequenceClassification,
+    MPNetConfig,
+    MPNetForSequenceClassification,
+    RobertaConfig,
+    RobertaForSequenceClassification,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+)
+
+from hf_fft.recipe import LoraRecipe
+from hf_fft.result import SpeedPlan
+from hf_fft.strategies import Lora
+from hf_fft.training.speed import first_position
+from hf_fft.training.speed.attention import register_attention
+from hf_fft.training.speed.fast_model import _logits, quicken_prepared
+from hf_fft.training.speed.first_position import first_position_alone
+
+BERT = {
+    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37, "vocab_size": 99,
+    "pad_token_id": 0, "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0,
+}  # fmt: skip
+DISTILBERT = {
+    "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 37, "vocab_size": 99, "dropout": 0.0,
+    "attention_dropout": 0.0, "seq_classif_dropout": 0.0,
+}  # fmt: skip
+KNOWN = {
+    BertForSequenceClassification: BertConfig(**BERT),
+    CamembertForSequenceClassification: CamembertConfig(**BERT),
+    ElectraForSequenceClassification: ElectraConfig(**BERT),
+    RobertaForSequenceClassification: RobertaConfig(**BERT),
+    XLMRobertaForSequenceClassification: XLMRobertaConfig(**BERT),
+    DistilBertForSequenceClassification: DistilBertConfig(**DISTILBERT),
+}
+
+
+def built(kind=BertForSequenceClassification, config=None) -> nn.Module:
+    torch.manual_seed(0)
+    return kind(copy.deepcopy(config or KNOWN[kind])).train()
+
+
+def pair(kind=BertForSequenceClassification) -> tuple[nn.Module, nn.Module]:
+    whole, narrowed = built(kind), built(kind)
+    assert first_position_alone(narrowed, _logits)
+    return whole, narrowed
+
+
+def batch() -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    ids = torch.randint(8, 99, (3, 7))
+    mask = torch.ones_like(ids)
+    mask[1, 4:], ids[1, 4:] = 0, 0
+    return {"input_ids": ids, "attention_mask": mask}
+
+
+def last_layer(model: nn.Module) -> nn.Module:
+    return next(module for module in model.modules() if "forward" in vars(module))
+
+
+@pytest.mark.parametrize("implementation", ["sdpa", "ours"])
+@pytest.mark.parametrize("kind", KNOWN, ids=lambda kind: kind.__name__)
+def test_a_step_has_the_logits_and_the_gradients_of_the_whole_layer(kind, implementation):
+    models = pair(kind)
+    for model in models:
+        model.set_attn_implementation(register_attention() if implementation == "ours" else "sdpa")
+    given, shapes = batch(), []
+    last_layer(models[1]).register_forward_hook(lambda _, __, states: shapes.append(states.shape))
+    logits = [model(**given).logits for model in models]
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-5, atol=1e-6)
+    assert shapes == [(3, 1, 32)]
+    for each in logits:
+        each.square().sum().backward()
+    for (name, one), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        if one.grad is not None:
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6, msg=name)
+        else:
+            assert other.grad is None
+
+
+def test_with_dropout_the_mean_logits_are_those_of_the_whole_layer():
+    models = [built(config=BertConfig(**{**BERT, "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2}))]
+    models.append(copy.deepcopy(models[0]))
+    assert first_position_alone(models[1], _logits)
+    given = {name: value[:1].expand(2000, -1) for name, value in batch().items()}
+    first, second = (model(**given).logits.detach() for model in models)
+    error = (first.var(0) / len(first) + second.var(0) / len(second)).sqrt()
+    assert float(((first.mean(0) - second.mean(0)).abs() / error).max()) < 5
+
+
+@pytest.mark.parametrize("asked", ["eval", "no_grad", "hidden_states", "attentions", "backbone", "by_config"])
+def test_outside_of_a_step_every_position_is_there(asked):
+    whole, narrowed = pair()
+    if asked == "attentions":
+        for model in (whole, narrowed):
+            model.set_attn_implementation("eager")
+    given, found = batch(), []
+    for model in (whole, narrowed):
+        model.train(asked != "eval")
+        model.config.output_hidden_states = asked == "by_config"
+        more = {f"output_{asked}": True} if asked in ("hidden_states", "attentions") else {}
+        with torch.set_grad_enabled(asked != "no_grad"):
+            states: list[torch.Tensor] = []
+            layer = model.bert.encoder.layer[-1]
+            handle = layer.register_forward_hook(lambda _, __, out, states=states: states.append(out))
+            (model.bert if asked == "backbone" else model)(**given, **more)
+            handle.remove()
+            found.append(states[0])
+    assert found[0].shape == (3, 7, 32)
+    torch.testing.assert_close(found[1], found[0])
+
+
+def test_a_call_that_fails_leaves_nothing_narrowed():
+    _, narrowed = pair()
+    with pytest.raises(IndexError):
+        narrowed(input_ids=torch.full((1, 3), 10_000))
+    assert narrowed.bert(**batch()).last_hidden_state.shape == (3, 7, 32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "config"),
+    [
+        (BertForTokenClassification, BertConfig(**BERT)),
+        (BertForQuestionAnswering, BertConfig(**BERT)),
+        (BertForMaskedLM, BertConfig(**BERT)),
+        (MPNetForSequenceClassification, MPNetConfig(**BERT)),
+        (BertForSequenceClassification, BertConfig(**BERT, is_decoder=True)),
+    ],
+)  # fmt: skip
+def test_other_heads_and_layers_stay_as_they_are(kind, config):
+    model = built(kind, config)
+    assert not first_position_alone(model, _logits)
+    assert all("forward" not in vars(module) for module in model.modules()) and not model._forward_pre_hooks
+
+
+def test_a_head_that_reads_the_mean_stays_as_it_is():
+    model = built()
+    model.bert.pooler.forward = lambda states: states.mean(dim=1)
+    assert not first_position_alone(model, _logits)
+
+
+def test_a_layer_whose_narrow_form_answers_otherwise_stays_as_it_is(monkeypatch):
+    def wrong(layer, states, mask, options):
+        return first_position._of_bert(layer, states, None, options)
+
+    monkeypatch.setitem(first_position.KNOWN, "transformers.models.bert.modeling_bert.BertLayer", wrong)
+    model = built(config=BertConfig(**BERT, initializer_range=0.5))
+    assert not first_position_alone(model, _logits)
+    assert all("forward" not in vars(module) for module in model.modules())
+
+
+def test_adapters_learn_the_same():
+    models = [Lora(LoraRecipe(dropout=0.0)).prepare(built()).train() for _ in range(2)]
+    for name, weight in models[0].named_parameters():
+        if "lora_B" in name:  # they begin at zero, and then nothing would depend on A
+            torch.manual_seed(len(name))
+            weight.data.normal_(std=0.1)
+            models[1].get_parameter(name).data.copy_(weight.data)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        other.data.copy_(one.data)
+    plan = quicken_prepared(models[1], SpeedPlan(), "lora", 1)
+    assert any("first position alone" in reason for reason in plan.reasons)
+    for model in models:
+        model(**batch()).logits.square().sum().backward()
+    learnt = 0
+    for (name, one), other in zip(models[0].named_parameters(), models[1].parameters(), strict=True):
+        if one.grad is not None:
+            learnt += 1
+            torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6, msg=name)
+    assert learnt > 12
+
+
+def test_with_activation_checkpointing_gradients_stay():
+    models = pair()
+    for model in models:
+        model.gradient_checkpointing_enable()
+        model(**batch()).logits.square().sum().backward()
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(other.grad, one.grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_a_copy_computes_with_its_own_weights(copied):
+    _, narrowed = pair()
+    before = narrowed(**batch()).logits.detach()
+    twin = copied(narrowed)
+    with torch.no_grad():
+        for weight in narrowed.parameters():
+            weight.zero_()
+    torch.testing.assert_close(twin(**batch()).logits, before)
