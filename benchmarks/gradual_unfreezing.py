@@ -113,8 +113,9 @@ def main() -> None:
     parser = options(__doc__, repeats=3)
     parser.add_argument("--rows", type=int, default=1600, help="training rows (1600)")
     parser.add_argument("--batch", type=int, default=32, help="rows of a batch (32)")
+    parser.add_argument("--without-plain", action="store_true", help="ours alone, with the cache and without")
     arguments = parser.parse_args()
-    names = (PLAIN, UNCACHED, OURS)
+    names = (UNCACHED, OURS) if arguments.without_plain else (PLAIN, UNCACHED, OURS)
     runs = interleaved({name: Apart(build, name, arguments.rows, arguments.batch) for name in names}, arguments)
     half = "first_half_seconds"
     lines = [[name, median(every), spread(every), median(every, half)] for name, every in runs.items()]
@@ -123,7 +124,7 @@ def main() -> None:
     print(table(["variant", *map(str, range(GROUPS))], [[name, *runs[name][0]["stages"]] for name in names]))
     finish(
         {
-            "ratio_plain": paired(runs[PLAIN], runs[OURS]),
+            **({} if arguments.without_plain else {"ratio_plain": paired(runs[PLAIN], runs[OURS])}),
             "ratio_uncached": paired(runs[OURS], runs[UNCACHED]),
             "ratio_uncached_half_open": paired(runs[OURS], runs[UNCACHED], half),
             "rows": arguments.rows,
