@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hf_fft.result import Prediction
 
 STANDARD_INPUT = "-"
-# How often a line says how far it is where standard error is no terminal, as in a log.
+# How often it is said how far it is where standard error is no terminal, as in a log.
 SECONDS_IN_A_LOG = 30.0
 FORMATS = ("csv", "tsv", "json", "jsonl", "parquet", "text", "conll", "squad")
 
@@ -188,7 +188,7 @@ def _written(
     answers = answered(saved, rows, shown=shown)
     seconds = 0.1 if sys.stderr.isatty() else SECONDS_IN_A_LOG
     with (
-        tqdm(total=total, unit=" rows", mininterval=seconds, delay=seconds) as bar,
+        tqdm(total=total, unit=" rows", mininterval=seconds, maxinterval=max(10.0, seconds), delay=seconds) as bar,
         line_writer(out, sys.stdout) if out is not None else nullcontext() as write,
     ):
         for row, prediction in answers:

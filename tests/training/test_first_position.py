@@ -31,6 +31,9 @@ from transformers import (
 from hf_fft.recipe import LoraRecipe
 from hf_fft.result import SpeedPlan
 from hf_fft.strategies import Lora
+from hf_fft.training.frozen_prefix.layers import anatomy_of
+from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
+from hf_fft.training.frozen_prefix.store import Room
 from hf_fft.training.speed import first_position
 from hf_fft.training.speed.attention import register_attention
 from hf_fft.training.speed.fast_model import _logits, quicken_prepared
@@ -97,14 +100,34 @@ def test_a_step_has_the_logits_and_the_gradients_of_the_whole_layer(kind, implem
             assert other.grad is None
 
 
-def test_with_dropout_the_mean_logits_are_those_of_the_whole_layer():
-    models = [built(config=BertConfig(**{**BERT, "hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.2}))]
-    models.append(copy.deepcopy(models[0]))
-    assert first_position_alone(models[1], _logits)
-    given = {name: value[:1].expand(2000, -1) for name, value in batch().items()}
-    first, second = (model(**given).logits.detach() for model in models)
-    error = (first.var(0) / len(first) + second.var(0) / len(second)).sqrt()
-    assert float(((first.mean(0) - second.mean(0)).abs() / error).max()) < 5
+@pytest.mark.parametrize("where", ["attention.self", "attention.output", "output"])
+def test_dropout_in_the_last_layer_is_as_strong_as_in_the_whole_one(where):
+    models = pair()
+    given = {name: value[:1].expand(3000, -1) for name, value in batch().items()}
+    found = []
+    for model in models:
+        model.bert.encoder.layer[-1].get_submodule(where).dropout.p = 0.3
+        found.append(model(**given).logits.detach())
+    whole, narrowed = found
+    error = ((whole.var(0) + narrowed.var(0)) / len(whole)).sqrt()
+    assert float(((whole.mean(0) - narrowed.mean(0)).abs() / error).max()) < 5
+    ratio = narrowed.var(0) / whole.var(0)
+    assert float(ratio.min()) > 0.8 and float(ratio.max()) < 1.25
+
+
+def test_what_a_frozen_prefix_keeps_in_a_step_is_of_all_positions(tmp_path):
+    _, narrowed = pair()
+    narrowed.bert.requires_grad_(False)
+    anatomy = anatomy_of(narrowed, batch())
+    prefix = FrozenPrefix(narrowed, anatomy, Room(tmp_path, 2**30), one_vector=False)
+    prefix.install()
+    prefix.move_to(2, [1], precision=precision_now("cpu"))
+    narrowed(**batch()).logits.sum().backward()
+    kept = {boundary: store.gather(list(store._waiting), 7, {}) for boundary, store in prefix.stores.items()}
+    prefix.remove()
+    expected = narrowed.bert.eval()(**batch()).last_hidden_state.detach()
+    for row, length in enumerate((7, 4, 7)):
+        torch.testing.assert_close(kept[2][row, :length], expected[row, :length], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("asked", ["eval", "no_grad", "hidden_states", "attentions", "backbone", "by_config"])
@@ -127,6 +150,17 @@ def test_outside_of_a_step_every_position_is_there(asked):
             found.append(states[0])
     assert found[0].shape == (3, 7, 32)
     torch.testing.assert_close(found[1], found[0])
+
+
+def test_a_model_whose_config_asks_for_states_stays_as_it_is():
+    model = built(config=BertConfig(**BERT, output_hidden_states=True))
+    assert not first_position_alone(model, _logits)
+
+
+def test_a_model_that_answers_with_tuples_is_narrowed_too():
+    model = built(config=BertConfig(**BERT, return_dict=False))
+    assert first_position_alone(model, _logits)
+    assert model(**batch())[0].shape == (3, 2)
 
 
 def test_a_call_that_fails_leaves_nothing_narrowed():

@@ -165,6 +165,6 @@ def _logits(model: Any) -> Tensor:
     mask = torch.ones_like(inputs)
     mask[1, 5:] = 0
     more = {"decoder_input_ids": inputs} if model.config.is_encoder_decoder else {}
-    outputs = model(input_ids=inputs, attention_mask=mask, **more)
+    outputs = model(input_ids=inputs, attention_mask=mask, return_dict=True, **more)
     # Question answering has two, and no "logits"; the first tensor is enough.
     return next(value for value in outputs.values() if isinstance(value, Tensor))

@@ -5,8 +5,8 @@ comes back through them, and the last layer computes them all the same. Here key
 queries and all that comes after attention of the first one: of twelve parts of the layer's products with weights, ten
 are spared. Logits and gradients are those of the whole layer, up to rounding.
 
-It is done while the whole model is called in training. Evaluation, prediction, a call of the backbone, a call that asks
-for states, and whatever else runs the layer find it as it always was.
+It is done while the whole model is called in training, where gradients are recorded. Evaluation, prediction, a call of
+the backbone, a call that asks for states, and what the frozen prefix keeps meet the layer as it always was.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def first_position_alone(model: nn.Module, logits_of: Callable[[Any], Tensor]) -
     lists = layer_lists(model if unwrapped is None else unwrapped())
     layer = lists[0][-1] if len(lists) == 1 else None
     compute = KNOWN.get(f"{type(layer).__module__}.{type(layer).__name__}")
-    if layer is None or compute is None or not _plain(layer) or not _reads_first_alone(model, layer, logits_of):
+    if layer is None or compute is None or not _plain(layer) or any(getattr(model.config, one, False) for one in ASKED):
+        return False
+    if not _reads_first_alone(model, layer, logits_of):
         return False
     narrowed = _Narrowed(layer, compute, layer.forward)
     layer.forward = narrowed
@@ -72,14 +74,14 @@ class _Narrowed:
         named = {name: value for name, value in options.items() if name not in OF_DECODERS}
         encodes = all(value is None for value in (*more, *(options[name] for name in options.keys() - named.keys())))
         readable = mask is None or mask.dim() == 4
-        if not self.active or not encodes or not readable:
+        if not self.active or not torch.is_grad_enabled() or not encodes or not readable:
             return self.whole(states, mask, *more, **options)
         return self.compute(self.layer, states, mask, named)
 
     def begin(self, model: nn.Module, _: tuple[Any, ...], named: Mapping[str, Any]) -> None:
         """Before a call of the whole model: be active if it is a training step's."""
         asked = any(named.get(name) or getattr(model.config, name, False) for name in ASKED)
-        self.active = model.training and torch.is_grad_enabled() and not asked
+        self.active = model.training and not asked
 
     def end(self, *_: Any) -> None:
         """After it, also where it failed."""
@@ -111,7 +113,7 @@ def _reads_first_alone(model: nn.Module, layer: nn.Module, logits_of: Callable[[
 
 
 def _same_logits(model: nn.Module, narrowed: _Narrowed, logits_of: Callable[[Any], Tensor]) -> bool:
-    with in_eval_mode(model), torch.no_grad():
+    with in_eval_mode(model), torch.enable_grad():
         whole = logits_of(model)
         narrowed.active = True
         try:
