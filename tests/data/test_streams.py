@@ -74,6 +74,9 @@ def test_what_cannot_be_read_is_said_in_words(tmp_path):
     for fault, (name, options) in faults.items():
         with pytest.raises(DataError, match=fault):
             rows_of(tmp_path / name, **options)
+    with pytest.raises(DataError, match=r'There is no file .*/h\.cvs; did you mean "h\.csv"\? Correct the path\.'):
+        (tmp_path / "h.csv").touch()
+        rows_of(tmp_path / "h.cvs")
     (tmp_path / "h.csv").write_text("a,b\n1,2\n3\n")
     with pytest.raises(DataError, match="line 3: 1 cell, but the header has 2"):
         rows_of(tmp_path / "h.csv")
