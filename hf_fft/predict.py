@@ -76,10 +76,11 @@ def _predict(options: argparse.Namespace) -> None:
     _check(options)
     spare_memory()
     from hf_fft.data.streams import refuse_missing
+
+    if options.places[-1] != STANDARD_INPUT:  # before models' libraries are imported
+        refuse_missing(Path(options.places[-1]).expanduser())
     from hf_fft.prediction import STANDARD, Wanted, check_names, format_of
 
-    if options.places[-1] != STANDARD_INPUT:
-        refuse_missing(Path(options.places[-1]).expanduser())
     out = options.out or (None if options.score else STANDARD)
     if out not in (None, STANDARD):
         format_of(out)
