@@ -117,8 +117,10 @@ def test_rows_that_waited_for_the_disk_are_answered_when_its_room_is_used_up(tmp
     prefix = FrozenPrefix(model, anatomy_of(model, batch), Room(tmp_path / "kept", 10), one_vector=False)
     prefix.install()
     prefix.move_to(3, [], precision=precision_now("cpu"))
-    model(**{name: values[:2] for name, values in batch.items()})
-    monkeypatch.setattr(prefix_store, "SEGMENT_BYTES", 1)
+    two = {name: values[:2] for name, values in batch.items()}
+    monkeypatch.setattr(prefix_store, "SEGMENT_BYTES", 4 * model.config.hidden_size * int(two["attention_mask"].sum()))
+    model(**two)
+    assert len(prefix.stores[3]) == 2 and not prefix.stores[3].full
     for one, other in zip(whole, tensors(model(**batch)), strict=True):
         torch.testing.assert_close(one, other)
     assert prefix.stores[3].full

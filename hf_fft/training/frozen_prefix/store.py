@@ -29,7 +29,8 @@ from hf_fft.training.frozen_prefix.rows import ADDRESS_BYTES
 logger = logging.getLogger(__name__)
 
 FOLDER = "frozen_prefix"
-SEGMENT_BYTES = 64 * 2**20
+# What waits in memory, at each boundary, to be written: small, for the next segment takes the memory of the last.
+SEGMENT_BYTES = 16 * 2**20
 ABANDONED_SECONDS = 3600.0
 NAMES = ("addresses", "lengths", "states")
 
@@ -88,8 +89,9 @@ class StateStore:
         self.full = False
         self._parts: list[Tensor] = []
         self._places: dict[bytes, tuple[int, int, int]] = {}
-        self._waiting: dict[bytes, Tensor] = {}
-        self._waiting_bytes = 0
+        self._waiting: dict[bytes, Tensor] = {}  # views of the buffer, one behind the other
+        self._buffer: Tensor | None = None
+        self._used = 0
         self._known: set[Path] = set()
         self.read_segments()
 
@@ -106,11 +108,13 @@ class StateStore:
         if self.full:
             return
         for address, values in zip(addresses, states, strict=True):
-            if address not in self:
-                self._waiting[address] = values.detach().to("cpu", copy=True).contiguous()
-                self._waiting_bytes += self._waiting[address].nbytes
-        if self._waiting_bytes >= SEGMENT_BYTES:
-            self.flush()
+            if address in self:
+                continue
+            if self._buffer is not None and self._used + len(values) > len(self._buffer):
+                self.flush()
+                if self.full:
+                    return
+            self._waiting[address] = self._place(values).copy_(values.detach())
 
     def gather(self, addresses: Sequence[bytes], tokens: int, fresh: Mapping[bytes, Tensor]) -> Tensor:
         """Return the states of rows, (rows, tokens, width), zeros behind the end of each.
@@ -130,11 +134,12 @@ class StateStore:
         """Write what waits as one segment, if there is room; what is written is read from disk from then on."""
         if not self._waiting:
             return
-        waiting, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        waiting, states, self._waiting, self._buffer = self._waiting, self._buffer, {}, None
+        assert states is not None
         tensors = {
             "addresses": torch.frombuffer(bytearray(b"".join(waiting)), dtype=torch.uint8).view(-1, ADDRESS_BYTES),
             "lengths": torch.tensor([len(values) for values in waiting.values()], dtype=torch.int32),
-            "states": torch.cat(list(waiting.values())),
+            "states": states[: self._used],
         }
         if not self.room.make(sum(one.nbytes for one in tensors.values())):
             self._give_up("its room on disk (speed.max_cache_gib) is used up")
@@ -158,6 +163,14 @@ class StateStore:
         self.room.release(self.folder)
         self._parts.clear()
         self._places.clear()
+
+    def _place(self, values: Tensor) -> Tensor:
+        """Return room for a row in the buffer, or at the beginning of a new one."""
+        if self._buffer is None:
+            rows = max(len(values), SEGMENT_BYTES // max(1, values[:1].nbytes))
+            self._buffer, self._used = values.new_empty((rows, *values.shape[1:]), device="cpu"), 0
+        self._used += len(values)
+        return self._buffer[self._used - len(values) : self._used]
 
     def _of(self, address: bytes, fresh: Mapping[bytes, Tensor]) -> Tensor:
         if address in self._places:
