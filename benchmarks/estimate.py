@@ -158,7 +158,12 @@ def _fit(found: list[dict[str, Any]]) -> tuple[float, float] | None:
 
 def _in_a_process(what: str, recipe: str) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", what, recipe]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    environment = dict(os.environ)
+    if json.loads(recipe)["speed"] == "auto":
+        from hf_fft.command_line import MEMORY_ENVIRONMENT
+
+        environment = {**MEMORY_ENVIRONMENT, **environment}  # as the command line has it
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if answer.returncode:
         sys.exit(f"{' '.join(command)}\n{answer.stderr[-3000:]}")
     figures: dict[str, Any] = json.loads(answer.stdout.strip().splitlines()[-1])
@@ -167,10 +172,6 @@ def _in_a_process(what: str, recipe: str) -> dict[str, Any]:
 
 def _child(what: str, text: str) -> None:
     values = json.loads(text)
-    if values["speed"] == "auto":
-        from hf_fft.command_line import spare_memory
-
-        spare_memory()  # as the command line does
     from hf_fft.recipe import recipe_from
 
     with tempfile.TemporaryDirectory() as folder:

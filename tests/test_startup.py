@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import subprocess
 import sys
 
 import pytest
+
+from hf_fft import command_line
 
 HEAVY = {"torch", "transformers", "datasets", "numpy", "pandas", "pyarrow", "sklearn", "scipy", "matplotlib", "peft"}
 # What only some tasks score with, and what only the end of a run draws with.
@@ -35,6 +39,12 @@ class Stop(MetaPathFinder):
 sys.meta_path.insert(0, Stop())
 from hf_fft.__main__ import main
 main(sys.argv[1:])
+"""
+# Python imports it at its start, so every process that begins adds a line.
+AT_THE_START = """
+import os
+with open("beginnings.txt", "a") as stream:
+    stream.write(f"{os.getpid()} {os.environ.get('GLIBC_TUNABLES')}\\n")
 """
 UP_TO_TRAINING = """
 import json, sys
@@ -94,3 +104,42 @@ def test_what_torch_reads_about_memory_is_set_before_it_is_imported(words, speed
     ours = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "48"}
     plain = words[0] == "run" and speed == "off"
     assert found == {"LRU_CACHE_CAPACITY": "7", **({} if plain else ours)}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+@pytest.mark.parametrize(
+    ("said", "speed", "beginnings"),
+    [
+        (None, "auto", [None, "glibc.malloc.tcache_count=0"]),
+        (None, "off", [None]),
+        ("glibc.malloc.arena_max=2", "auto", ["glibc.malloc.arena_max=2"]),
+    ],
+    ids=["begins once more", "plain", "said otherwise"],
+)
+@pytest.mark.parametrize("module", ["hf_fft", "hf_fft.run"])
+def test_a_command_begins_once_more_with_glibc_s_setting_and_the_same_words(
+    module, said, speed, beginnings, recipe_values, tmp_path, monkeypatch
+):
+    if said is None:
+        monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    else:
+        monkeypatch.setenv("GLIBC_TUNABLES", said)
+    (tmp_path / "sitecustomize.py").write_text(AT_THE_START)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "a recipe.json").write_text(json.dumps({**recipe_values, "speed": speed}))
+    words = [*(["run"] if module == "hf_fft" else []), "a recipe.json", "--set", "data.path=nowhere/at all"]
+    finished = subprocess.run(
+        [sys.executable, "-m", module, *words], capture_output=True, text=True, timeout=120, cwd=tmp_path
+    )
+    assert finished.returncode == 2 and "nowhere/at all" in finished.stderr
+    lines = [line.split(" ", 1) for line in (tmp_path / "beginnings.txt").read_text().splitlines()]
+    assert [line[1] for line in lines] == [str(one) for one in beginnings]
+    assert len({line[0] for line in lines}) == 1  # it stays the same process
+
+
+def test_a_program_of_somebody_else_is_never_begun_once_more(monkeypatch):
+    for name in command_line.MEMORY_ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("this is pytest's process"))
+    command_line.spare_memory()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "48" and "GLIBC_TUNABLES" not in os.environ
