@@ -119,7 +119,7 @@ def _in_process(request: dict[str, Any]) -> dict[str, Any]:
     """Make one run in a fresh process; ours is started as the doors start it."""
     from hf_fft.command_line import MEMORY_ENVIRONMENT
 
-    environment = {**os.environ, **(MEMORY_ENVIRONMENT if request["variant"] == OURS else {})}
+    environment = {**(MEMORY_ENVIRONMENT if request["variant"] == OURS else {}), **os.environ}
     done = subprocess.run(
         [sys.executable, __file__, "--child", json.dumps(request)], capture_output=True, text=True, env=environment
     )

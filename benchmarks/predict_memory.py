@@ -9,12 +9,15 @@ A tiny BERT is trained on a few rows, then each file is predicted in a process o
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from hf_fft.command_line import MEMORY_ENVIRONMENT
 
 ROWS = (2_000, 200_000)
 MOST_MIB = 300
@@ -83,7 +86,13 @@ def measure(run: Path, rows: int, home: Path) -> tuple[float, float]:
         stream.writelines(f"{row},{text(chance)}\n" for row in range(rows))
     words = [str(run), str(file), "--columns", "text=review", "--out", str(out)]
     started = time.perf_counter()
-    finished = subprocess.run([sys.executable, "-c", CHILD, *words], stdout=subprocess.PIPE, text=True, check=True)
+    finished = subprocess.run(
+        [sys.executable, "-c", CHILD, *words],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        env={**MEMORY_ENVIRONMENT, **os.environ},  # as the command has it
+    )
     seconds = time.perf_counter() - started
     with out.open() as stream:
         assert [json.loads(line)["row"] for line in stream] == list(range(rows))

@@ -138,8 +138,47 @@ def test_a_command_begins_once_more_with_glibc_s_setting_and_the_same_words(
 
 
 def test_a_program_of_somebody_else_is_never_begun_once_more(monkeypatch):
-    for name in command_line.MEMORY_ENVIRONMENT:
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "environ", {})
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("this is pytest's process"))
     command_line.spare_memory()
     assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "48" and "GLIBC_TUNABLES" not in os.environ
+
+
+@pytest.mark.parametrize(
+    ("words", "ours"),
+    [
+        ("-m hf_fft.run x", True),
+        ("-um hf_fft run x", True),
+        ("-X dev -W ignore -mhf_fft.predict x", True),
+        ("-X importtime --check-hash-based-pycs always -P /some/bin/hf-fft run x", True),
+        ("-m memray run -m hf_fft.run x", False),
+        ("-m hf_fftings", False),
+        ("-c import hf_fft.run", False),
+        ("/some/bin/ipython -m hf_fft.run", False),
+        ("hf_fft.run.py", False),
+        ("-", False),
+        ("", False),
+    ],
+)
+def test_a_command_is_told_by_the_interpreter_s_own_words(words, ours):
+    assert command_line._is_our_command(words.split()) is ours
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
+def test_a_command_begins_no_third_time_and_goes_on_where_it_cannot_begin_again(monkeypatch):
+    monkeypatch.setattr(sys, "orig_argv", ["python", "-m", "hf_fft.run", "x"])
+    monkeypatch.setattr(sys, "gettrace", lambda: None)
+    monkeypatch.setattr(sys, "stdout", None)
+    begun = []
+
+    def refuse(*words):
+        begun.append(words)
+        raise OSError("not permitted")
+
+    monkeypatch.setattr(os, "execv", refuse)
+    monkeypatch.setattr(os, "environ", {})
+    command_line.spare_memory()
+    assert begun == [(sys.executable, [sys.executable, "-m", "hf_fft.run", "x"])]
+    assert "GLIBC_TUNABLES" not in os.environ and os.environ["LRU_CACHE_CAPACITY"] == "48"
+    command_line.spare_memory()
+    assert len(begun) == 1

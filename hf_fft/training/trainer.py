@@ -45,6 +45,7 @@ from hf_fft.training.speed.batches import (
     token_lengths,
     training_sampler,
 )
+from hf_fft.training.speed.fast_model import quick_evaluation
 from hf_fft.training.writing import what_is_read, with_decoder_inputs, without_autocast
 
 if TYPE_CHECKING:
@@ -175,15 +176,18 @@ class _FullFinetuning(_Base):
 
     def evaluation_loop(self, dataloader: DataLoader[Any], *more: Any, **options: Any) -> EvalLoopOutput:
         """Run HF's loop, and put what came of rows that ran longest first back in the rows' own order."""
-        sampler = sampler_of(dataloader)
-        if not isinstance(sampler, LongestFirst):
-            return super().evaluation_loop(dataloader, *more, **options)
-        metrics = self.compute_metrics
-        self.compute_metrics = None if metrics is None else in_order(metrics, sampler)
+        assert isinstance(self.model, nn.Module)
+        sampler, metrics = sampler_of(dataloader), self.compute_metrics
+        by_length = isinstance(sampler, LongestFirst)
+        if by_length and metrics is not None:
+            self.compute_metrics = in_order(metrics, sampler)
         try:
-            output = super().evaluation_loop(dataloader, *more, **options)
+            with quick_evaluation(self.model, keep_casts=self.speed.bf16 and self.args.device.type == "cpu"):
+                output = super().evaluation_loop(dataloader, *more, **options)
         finally:
             self.compute_metrics = metrics
+        if not by_length:
+            return output
         return output._replace(
             predictions=sampler.restored(output.predictions), label_ids=sampler.restored(output.label_ids)
         )

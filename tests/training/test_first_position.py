@@ -1,4 +1,4 @@
-"""The last layer for the first position alone: the whole layer's logits and gradients, and only in training steps."""
+"""The last layer for the first position alone: the whole layer's logits and gradients, and nowhere else."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -36,8 +37,8 @@ from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.store import Room
 from hf_fft.training.speed import first_position
 from hf_fft.training.speed.attention import register_attention
-from hf_fft.training.speed.fast_model import _logits, quicken_prepared
-from hf_fft.training.speed.first_position import first_position_alone
+from hf_fft.training.speed.fast_model import _logits, quick_evaluation, quicken_prepared
+from hf_fft.training.speed.first_position import first_position_alone, first_position_evaluated
 
 BERT = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 37, "vocab_size": 99,
@@ -128,6 +129,58 @@ def test_what_a_frozen_prefix_keeps_in_a_step_is_of_all_positions(tmp_path):
     expected = narrowed.bert.eval()(**batch()).last_hidden_state.detach()
     for row, length in enumerate((7, 4, 7)):
         torch.testing.assert_close(kept[2][row, :length], expected[row, :length], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KNOWN, ids=lambda kind: kind.__name__)
+def test_evaluation_has_the_logits_of_the_whole_layer_from_the_first_position_alone(kind):
+    whole, narrowed = (model.eval() for model in pair(kind))
+    shapes = []
+    last_layer(narrowed).register_forward_hook(lambda _, __, states: shapes.append(states.shape))
+    with torch.no_grad(), first_position_evaluated(narrowed):
+        torch.testing.assert_close(narrowed(**batch()).logits, whole(**batch()).logits, rtol=1e-5, atol=1e-6)
+        narrowed(**batch(), output_hidden_states=True)
+        narrowed.base_model(**batch())
+    with torch.no_grad():
+        narrowed(**batch())
+    assert shapes == [(3, 1, 32), (3, 7, 32), (3, 7, 32), (3, 7, 32)]
+
+
+def test_what_a_frozen_prefix_keeps_in_evaluation_is_of_all_positions(tmp_path):
+    _, narrowed = pair()
+    narrowed.eval().bert.requires_grad_(False)
+    prefix = FrozenPrefix(narrowed, anatomy_of(narrowed, batch()), Room(tmp_path, 2**30), one_vector=False)
+    prefix.install()
+    prefix.move_to(2, [1], precision=precision_now("cpu"))
+    with torch.no_grad(), first_position_evaluated(narrowed):
+        narrowed(**batch())
+    kept = {boundary: store.gather(list(store._waiting), 7, {}) for boundary, store in prefix.stores.items()}
+    prefix.remove()
+    assert kept[1].shape == kept[2].shape == (3, 7, 32) and bool(kept[2][0].any(dim=1).all())
+
+
+def test_evaluation_casts_weights_once_and_lets_go_of_the_casts_at_its_end():
+    linear, casts = nn.Linear(4, 4), []
+
+    class Casts(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), options=None):
+            if function is torch.ops.aten._to_copy.default and arguments[0].shape == (4, 4):
+                casts.append(function)
+            return function(*arguments, **(options or {}))
+
+    def evaluated(*, keep_casts):
+        casts.clear()
+        with torch.no_grad(), quick_evaluation(linear, keep_casts=keep_casts), Casts():
+            for _ in range(3):
+                with torch.autocast("cpu", torch.bfloat16):
+                    out = linear(torch.ones(2, 4))
+        return len(casts), out
+
+    assert evaluated(keep_casts=False)[0] == 3
+    assert evaluated(keep_casts=True)[0] == 1
+    with torch.no_grad():
+        linear.weight.zero_(), linear.bias.zero_()
+    count, out = evaluated(keep_casts=True)
+    assert count == 1 and not out.any()
 
 
 @pytest.mark.parametrize("asked", ["eval", "no_grad", "hidden_states", "attentions", "backbone", "by_config"])

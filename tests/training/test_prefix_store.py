@@ -11,6 +11,7 @@ import pytest
 import torch
 from datasets import Dataset
 from prefix_case import Collator, rows
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hf_fft.training.frozen_prefix import store as prefix_store
@@ -93,9 +94,10 @@ def test_a_store_without_room_goes_on_without_and_says_so(tmp_path, caplog):
     assert torch.equal(store.gather([address_of(7)], 3, {address_of(7): states_of(7)})[0], states_of(7))
 
 
-def test_a_disk_that_refuses_is_no_end(tmp_path, caplog, monkeypatch):
+@pytest.mark.parametrize("kind", [OSError, SafetensorError])  # safetensors says a full disk by an error of its own
+def test_a_disk_that_refuses_is_no_end(kind, tmp_path, caplog, monkeypatch):
     def refuse(*arguments, **options):
-        raise OSError(28, "No space left on device")
+        raise kind(28, "No space left on device")
 
     monkeypatch.setattr(prefix_store, "save_file", refuse)
     assert filled(tmp_path / "key", range(5)).full

@@ -29,7 +29,7 @@ from hf_fft.training.frozen_prefix.rows import ADDRESS_BYTES
 logger = logging.getLogger(__name__)
 
 FOLDER = "frozen_prefix"
-# What waits in memory, at each boundary, to be written: small, for the next segment takes the memory of the last.
+# What waits in memory to be written, at each boundary: nothing is gained by more.
 SEGMENT_BYTES = 16 * 2**20
 ABANDONED_SECONDS = 3600.0
 NAMES = ("addresses", "lengths", "states")
@@ -115,6 +115,7 @@ class StateStore:
                 if self.full:
                     return
             self._waiting[address] = self._place(values).copy_(values.detach())
+            self._used += len(values)
 
     def gather(self, addresses: Sequence[bytes], tokens: int, fresh: Mapping[bytes, Tensor]) -> Tensor:
         """Return the states of rows, (rows, tokens, width), zeros behind the end of each.
@@ -146,7 +147,7 @@ class StateStore:
             return
         try:
             path = self._written(tensors)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # a full disk is one or the other
             self._give_up(str(error))
             return
         self._read(path, check=False)
@@ -167,10 +168,10 @@ class StateStore:
     def _place(self, values: Tensor) -> Tensor:
         """Return room for a row in the buffer, or at the beginning of a new one."""
         if self._buffer is None:
-            rows = max(len(values), SEGMENT_BYTES // max(1, values[:1].nbytes))
-            self._buffer, self._used = values.new_empty((rows, *values.shape[1:]), device="cpu"), 0
-        self._used += len(values)
-        return self._buffer[self._used - len(values) : self._used]
+            tokens = max(len(values), SEGMENT_BYTES // max(1, values[:1].nbytes))
+            with torch.inference_mode(False):  # it is written to outside of it too
+                self._buffer, self._used = values.new_empty((tokens, *values.shape[1:]), device="cpu"), 0
+        return self._buffer[self._used : self._used + len(values)]
 
     def _of(self, address: bytes, fresh: Mapping[bytes, Tensor]) -> Tensor:
         if address in self._places:

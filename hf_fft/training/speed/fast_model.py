@@ -6,7 +6,8 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from hf_fft.training.speed.attention import register_attention
 from hf_fft.training.speed.cores import processor_name
 from hf_fft.training.speed.dropout import cheapen_dropout
 from hf_fft.training.speed.embedding import keep_embedding_gradients
-from hf_fft.training.speed.first_position import first_position_alone
+from hf_fft.training.speed.first_position import first_position_alone, first_position_evaluated
 from hf_fft.training.speed.plan import with_choice
 
 logger = logging.getLogger(__name__)
@@ -70,11 +71,37 @@ def quicken_prepared(model: nn.Module, plan: SpeedPlan, strategy: str, processes
     if brought := cheapen_dropout(model):
         reason = f"random numbers of {brought} dropout modules that {strategy} brought, from the faster generator too"
         plan = with_choice(plan, reason, cheap_dropout=True)
-    if first_position_alone(model, _logits):
-        plan = with_choice(plan, "in training the last layer computes the first position alone: no other is read")
+    plan = quicken_prediction(model, plan)
     if processes == 1 and keep_embedding_gradients(model):
         plan = with_choice(plan, "the gradient of the word embeddings is written into one table, again and again")
     return plan
+
+
+def quicken_prediction(model: nn.Module, plan: SpeedPlan) -> SpeedPlan:
+    """Do what makes evaluation and prediction cheaper too; return the plan with it. Changes the model."""
+    if first_position_alone(model, _logits):
+        plan = with_choice(plan, "the last layer computes the first position alone: no other is read")
+    return plan
+
+
+@contextmanager
+def quick_evaluation(model: nn.Module, *, keep_casts: bool) -> Iterator[None]:
+    """Spare a loop over batches without gradients what need not be done: see `first_position_evaluated`.
+
+    Args:
+        model: As a trainer calls it.
+        keep_casts: Cast weights to bfloat16 once a loop instead of once a batch. Autocast keeps the casts of weights
+            that learn until its outermost block ends, and accelerate puts a block around each batch (torch 2.13,
+            accelerate 1.15).
+    """
+    if keep_casts:
+        torch.autocast_increment_nesting()
+    try:
+        with first_position_evaluated(model):
+            yield
+    finally:
+        if keep_casts and torch.autocast_decrement_nesting() == 0:
+            torch.clear_autocast_cache()
 
 
 def _attention_gain(model: PreTrainedModel, own: str, ours: str, *, tokens: int, bf16: bool) -> float:

@@ -1,17 +1,18 @@
-"""The last layer for the first position alone, in training steps of a model whose head reads nothing else.
+"""The last layer for the first position alone, in steps and evaluation of a model whose head reads nothing else.
 
 A classifier of BERT's kind reads the first position of what the last layer gives. Nobody reads the others, no gradient
 comes back through them, and the last layer computes them all the same. Here keys and values are of all positions, and
 queries and all that comes after attention of the first one: of twelve parts of the layer's products with weights, ten
 are spared. Logits and gradients are those of the whole layer, up to rounding.
 
-It is done while the whole model is called in training, where gradients are recorded. Evaluation, prediction, a call of
-the backbone, a call that asks for states, and what the frozen prefix keeps meet the layer as it always was.
+It is done while the whole model is called in training, where gradients are recorded, and in a trainer's evaluation. Any
+other call, one that asks for states, and what the frozen prefix keeps meet the layer as it always was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -31,9 +32,10 @@ OF_DECODERS = frozenset({"encoder_hidden_states", "encoder_attention_mask", "pas
 
 
 def first_position_alone(model: nn.Module, logits_of: Callable[[Any], Tensor]) -> bool:
-    """Let a classifier's last layer compute the first position alone in training steps, if its head reads nothing else.
+    """Let a classifier's last layer compute the first position alone, if its head reads nothing else.
 
-    Changes the model. Only layers that are known (`KNOWN`) are taken, and each is proved on the model's logits.
+    It does so in training steps, and where `first_position_evaluated` says so. Changes the model. Only layers that are
+    known (`KNOWN`) are taken, and each is proved on the model's logits.
 
     Args:
         model: As a trainer calls it, adapters included.
@@ -60,28 +62,47 @@ def first_position_alone(model: nn.Module, logits_of: Callable[[Any], Tensor]) -
     return True
 
 
+@contextmanager
+def first_position_evaluated(model: nn.Module) -> Iterator[None]:
+    """Let evaluation compute the first position alone too, where training steps do.
+
+    Not where something else stands in the place of the layer's forward, as the frozen prefix does: it keeps what the
+    whole layer gives.
+    """
+    layers = [one for module in model.modules() if isinstance(one := vars(module).get("forward"), _Narrowed)]
+    for layer in layers:
+        layer.evaluating = True
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.evaluating = False
+
+
 @dataclass
 class _Narrowed:
-    """A layer's forward that is for the first position alone while `active`."""
+    """A layer's forward that is for the first position alone while `active`, with gradients or while `evaluating`."""
 
     layer: nn.Module
     compute: Compute
     whole: Callable[..., Any]
     active: bool = False
+    evaluating: bool = False
 
     def __call__(self, states: Tensor, mask: Tensor | None = None, *more: Any, **options: Any) -> Any:
         """Take (rows, tokens, width); return (rows, 1, width) while active, otherwise as ever."""
         named = {name: value for name, value in options.items() if name not in OF_DECODERS}
         encodes = all(value is None for value in (*more, *(options[name] for name in options.keys() - named.keys())))
         readable = mask is None or mask.dim() == 4
-        if not self.active or not torch.is_grad_enabled() or not encodes or not readable:
+        computes = self.active and (torch.is_grad_enabled() or self.evaluating)
+        if not computes or not encodes or not readable:
             return self.whole(states, mask, *more, **options)
         return self.compute(self.layer, states, mask, named)
 
     def begin(self, model: nn.Module, _: tuple[Any, ...], named: Mapping[str, Any]) -> None:
-        """Before a call of the whole model: be active if it is a training step's."""
+        """Before a call of the whole model: be active if it is a training step's, or evaluation's."""
         asked = any(named.get(name) or getattr(model.config, name, False) for name in ASKED)
-        self.active = model.training and not asked
+        self.active = (model.training or self.evaluating) and not asked
 
     def end(self, *_: Any) -> None:
         """After it, also where it failed."""
