@@ -77,7 +77,7 @@ def _is_our_command(words: Sequence[str]) -> bool:
             if word == "--check-hash-based-pycs":
                 next(rest, None)
             continue
-        flags = re.fullmatch("-([^cmWX]*)([cmWX]?)(.*)", word)
+        flags = re.fullmatch("-([^cmWX]+|[^cmWX]*([cmWX])(.*))", word)
         if flags is None:
             return os.path.basename(word) == SCRIPT
         value = flags[3] or next(rest, "") if flags[2] else ""

@@ -157,6 +157,7 @@ def test_a_program_of_somebody_else_is_never_begun_once_more(monkeypatch):
         ("/some/bin/ipython -m hf_fft.run", False),
         ("hf_fft.run.py", False),
         ("-", False),
+        ("- -m hf_fft.run x", False),
         ("", False),
     ],
 )

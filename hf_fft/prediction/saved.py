@@ -18,7 +18,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, Seq2SeqTraini
 
 from hf_fft.errors import RecipeError, RunFolderError
 from hf_fft.recipe import (
-    AutoSpeedRecipe,
     ModelRecipe,
     Recipe,
     TextClassificationRecipe,
@@ -27,12 +26,11 @@ from hf_fft.recipe import (
 from hf_fft.recipe.override import apply, parse_overrides
 from hf_fft.recipe.task_records import LanguageModelingRecipe
 from hf_fft.recipe.validate import checked
-from hf_fft.result import Result, SpeedPlan, load_result
+from hf_fft.result import Result, load_result
 from hf_fft.tasks import Task, load_tokenizer, task_for
 from hf_fft.tasks.pretrained import NO_LIMIT, load_config
 from hf_fft.training import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
 from hf_fft.training.arguments import EVAL_ACCUMULATION_STEPS
-from hf_fft.training.speed.fast_model import quicken_prediction
 
 logger = logging.getLogger(__name__)
 
@@ -230,6 +228,4 @@ def _trainer(
         compute_loss_func=task.loss,
         preprocess_logits_for_metrics=task.reduce_logits,
     )
-    if isinstance(recipe.speed, AutoSpeedRecipe) and arguments.device.type == "cpu":
-        trainer.speed = quicken_prediction(model, SpeedPlan(bf16=precision["bf16"]))
     return trainer

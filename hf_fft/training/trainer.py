@@ -45,7 +45,7 @@ from hf_fft.training.speed.batches import (
     token_lengths,
     training_sampler,
 )
-from hf_fft.training.speed.fast_model import quick_evaluation
+from hf_fft.training.speed.fast_model import keeps_casts, quick_evaluation
 from hf_fft.training.writing import what_is_read, with_decoder_inputs, without_autocast
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ class _FullFinetuning(_Base):
         if by_length and metrics is not None:
             self.compute_metrics = in_order(metrics, sampler)
         try:
-            with quick_evaluation(self.model, keep_casts=self.speed.bf16 and self.args.device.type == "cpu"):
+            with quick_evaluation(self.model, keep_casts=keeps_casts(self.args, self.speed)):
                 output = super().evaluation_loop(dataloader, *more, **options)
         finally:
             self.compute_metrics = metrics

@@ -25,6 +25,7 @@ from transformers import (
     MPNetForSequenceClassification,
     RobertaConfig,
     RobertaForSequenceClassification,
+    TrainingArguments,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
 )
@@ -32,6 +33,7 @@ from transformers import (
 from hf_fft.recipe import LoraRecipe
 from hf_fft.result import SpeedPlan
 from hf_fft.strategies import Lora
+from hf_fft.training import FullFinetuningTrainer
 from hf_fft.training.frozen_prefix.layers import anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.store import Room
@@ -143,6 +145,24 @@ def test_evaluation_has_the_logits_of_the_whole_layer_from_the_first_position_al
     with torch.no_grad():
         narrowed(**batch())
     assert shapes == [(3, 1, 32), (3, 7, 32), (3, 7, 32), (3, 7, 32)]
+
+
+def test_a_model_whose_adapters_were_merged_is_evaluated_as_before(tmp_path):
+    adapted = Lora(LoraRecipe()).prepare(built())
+    assert first_position_alone(adapted, _logits)
+    merged, shapes = adapted.merge_and_unload().requires_grad_(True), []
+    last_layer(merged).register_forward_hook(lambda _, __, states: shapes.append(states.shape))
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, report_to="none", disable_tqdm=True)
+    items = [{name: value[0] for name, value in batch().items()}] * 3
+    FullFinetuningTrainer(merged, arguments).predict(items)
+    assert shapes == [(3, 1, 32)]
+
+
+def test_in_inference_mode_nothing_is_proved_and_nothing_changes():
+    model = built()
+    with torch.inference_mode():
+        assert not first_position_alone(model, _logits)
+    assert not any("forward" in vars(module) for module in model.modules())
 
 
 def test_what_a_frozen_prefix_keeps_in_evaluation_is_of_all_positions(tmp_path):

@@ -21,6 +21,7 @@ from hf_fft.training.arguments import steps_in_all, steps_per_epoch
 from hf_fft.training.estimate.counted import forward, longest_batch, made_batch, predicted, undisturbed
 from hf_fft.training.memory import PeakMemory
 from hf_fft.training.speed.batches import token_lengths
+from hf_fft.training.speed.fast_model import keeps_casts, quick_evaluation
 from hf_fft.training.trainer import AnyTrainer
 
 TIMED_BATCHES = 6
@@ -136,11 +137,13 @@ def _evaluate_longest(trainer: AnyTrainer, split: Dataset | None) -> None:
 def _evaluation_seconds(trainer: AnyTrainer, split: Dataset) -> float:
     loader: Any = trainer.get_eval_dataloader(split)
     longest = longest_batch(trainer, loader, min(trainer.args.eval_batch_size, len(split)))
+    assert isinstance(trainer.model, nn.Module)
     seconds = []
-    for batch in (longest, *(made_batch(trainer, loader, rows) for rows in _spread(loader))):
-        begun = _now(trainer)
-        predicted(trainer, batch)
-        seconds.append(_now(trainer) - begun)
+    with quick_evaluation(trainer.model, keep_casts=keeps_casts(trainer.args, trainer.speed)):
+        for batch in (longest, *(made_batch(trainer, loader, rows) for rows in _spread(loader))):
+            begun = _now(trainer)
+            predicted(trainer, batch)
+            seconds.append(_now(trainer) - begun)
     return float(np.mean(seconds[1:])) * len(loader)
 
 

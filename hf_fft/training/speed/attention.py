@@ -24,7 +24,7 @@ from hf_fft.training.speed.dropout import LEVELS, keep_mask, levels_dropped
 NAME = "hf_fft_cpu"
 # Scores that are computed at once: 2 MiB of bfloat16, which with their like fit into a second-level cache.
 SCORES_AT_ONCE = 2**20
-# Of a vector register. What fills no whole one is done number by number: in bfloat16 up to 31 of a row's scores.
+# Of an AVX-512 register. What fills none of bfloat16 is done number by number: up to 31 of a row's scores.
 FLOATS_AT_ONCE = 16
 # Given by some models, and changing the result in ways that are not computed here.
 NOT_COMPUTED = ("softcap", "s_aux", "position_bias")

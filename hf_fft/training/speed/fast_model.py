@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface, PreTrainedModel
+from transformers import AttentionInterface, PreTrainedModel, TrainingArguments
 
 from hf_fft.cache import cache_folder
 from hf_fft.result import SpeedPlan, write_json
@@ -84,9 +84,16 @@ def quicken_prediction(model: nn.Module, plan: SpeedPlan) -> SpeedPlan:
     return plan
 
 
+def keeps_casts(arguments: TrainingArguments, plan: SpeedPlan) -> bool:
+    """Say whether evaluation keeps the casts of weights: in bf16 on a CPU, where there is a plan at all."""
+    return bool(plan.reasons) and bool(arguments.bf16) and arguments.device.type == "cpu"
+
+
 @contextmanager
 def quick_evaluation(model: nn.Module, *, keep_casts: bool) -> Iterator[None]:
     """Spare a loop over batches without gradients what need not be done: see `first_position_evaluated`.
+
+    Weights must not change before it ends.
 
     Args:
         model: As a trainer calls it.

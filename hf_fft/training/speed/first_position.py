@@ -5,8 +5,9 @@ comes back through them, and the last layer computes them all the same. Here key
 queries and all that comes after attention of the first one: of twelve parts of the layer's products with weights, ten
 are spared. Logits and gradients are those of the whole layer, up to rounding.
 
-It is done while the whole model is called in training, where gradients are recorded, and in a trainer's evaluation. Any
-other call, one that asks for states, and what the frozen prefix keeps meet the layer as it always was.
+It is done while the whole model is called in training, where gradients are recorded, and in a trainer's evaluation;
+hooks on the layer or the backbone see one position then. Any other call, one that asks for states, and what the frozen
+prefix keeps meet the layer as it always was.
 """
 
 from __future__ import annotations
@@ -44,8 +45,11 @@ def first_position_alone(model: nn.Module, logits_of: Callable[[Any], Tensor]) -
     Returns:
         Whether it was done.
     """
+    if torch.is_inference_mode_enabled() or any(one.is_inference() for one in model.parameters()):
+        return False  # no gradient can show what is read
     unwrapped = getattr(model, "get_base_model", None)
-    lists = layer_lists(model if unwrapped is None else unwrapped())
+    inner: nn.Module = model if unwrapped is None else unwrapped()
+    lists = layer_lists(inner)
     layer = lists[0][-1] if len(lists) == 1 else None
     compute = KNOWN.get(f"{type(layer).__module__}.{type(layer).__name__}")
     if layer is None or compute is None or not _plain(layer) or any(getattr(model.config, one, False) for one in ASKED):
@@ -57,8 +61,9 @@ def first_position_alone(model: nn.Module, logits_of: Callable[[Any], Tensor]) -
     if not _same_logits(model, narrowed, logits_of):
         del layer.forward
         return False
-    model.register_forward_pre_hook(narrowed.begin, with_kwargs=True)
-    model.register_forward_hook(narrowed.end, always_call=True)
+    # Of the model inside adapters, for it is what is left when they are merged.
+    inner.register_forward_pre_hook(narrowed.begin, with_kwargs=True)
+    inner.register_forward_hook(narrowed.end, always_call=True)
     return True
 
 
@@ -70,13 +75,14 @@ def first_position_evaluated(model: nn.Module) -> Iterator[None]:
     whole layer gives.
     """
     layers = [one for module in model.modules() if isinstance(one := vars(module).get("forward"), _Narrowed)]
+    before = [layer.evaluating for layer in layers]
     for layer in layers:
         layer.evaluating = True
     try:
         yield
     finally:
-        for layer in layers:
-            layer.evaluating = False
+        for layer, was in zip(layers, before, strict=True):
+            layer.evaluating = was
 
 
 @dataclass
