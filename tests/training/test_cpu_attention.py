@@ -55,7 +55,7 @@ def test_gradients_are_those_of_finite_differences(p: float):
 
     def seeded(*states: torch.Tensor) -> torch.Tensor:
         torch.manual_seed(1)
-        return _Attention.apply(*states, padding(torch.float64), levels_dropped(p))
+        return _Attention.apply(*states, padding(torch.float64), levels_dropped(p), 0.7)
 
     assert torch.autograd.gradcheck(seeded, (query, key, value))
 
@@ -69,7 +69,7 @@ def test_dropout_keeps_no_mask_for_the_backward_pass():
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            _Attention.apply(*made_states(), None, levels_dropped(p)).sum()
+            _Attention.apply(*made_states(), None, levels_dropped(p), 0.7).sum()
         return sum(kept.values())
 
     assert kept_bytes(0.3) == kept_bytes(0.0) > 0

@@ -75,17 +75,21 @@ def attention(
         attention_mask = attention_mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
     dropped = levels_dropped(options.get("dropout", 0.0))
     with torch.autocast(query.device.type, enabled=False):
-        out = _Attention.apply(query * scaling, key.to(query.dtype), value.to(query.dtype), attention_mask, dropped)
-    return out, None
+        key, value = key.to(query.dtype), value.to(query.dtype)
+        return _Attention.apply(query, key, value, attention_mask, dropped, scaling), None
 
 
 class _Attention(torch.autograd.Function):
     @staticmethod
-    def forward(context: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropped: int) -> Tensor:
+    def forward(
+        context: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropped: int, scaling: float
+    ) -> Tensor:
         rows, heads, tokens, _ = query.shape
         context.at_once = max(1, SCORES_AT_ONCE // (heads * tokens * key.shape[2]))
-        context.scale = LEVELS / (LEVELS - dropped)
+        context.scale, context.scaling = LEVELS / (LEVELS - dropped), scaling
         training = any(context.needs_input_grad)
+        # Heads come between the tokens, and each product would lay its factors out anew, here and in backward.
+        query, key, value = _laid_out(query, scaling), key.contiguous(), value.contiguous()
         out = query.new_empty(rows, tokens, heads, value.shape[-1])
         kept = []
         for here in _parts(rows, context.at_once):
@@ -104,22 +108,32 @@ class _Attention(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None, None]:
         query, key, value, out, *kept = context.saved_tensors
-        of_query, of_key, of_value = torch.empty_like(query), torch.empty_like(key), torch.empty_like(value)
+        of_query, of_key, of_value = (_between_tokens(one) for one in (query, key, value))
         gradient = gradients[0].to(query.dtype)
         # The sum over all weights of weight times gradient is that of output times gradient (arXiv:2205.14135, B.4).
         shares = (gradient * out).sum(dim=-1).transpose(1, 2).unsqueeze(-1)
         for index, here in enumerate(_parts(query.shape[0], context.at_once)):
-            outside = gradient[here].transpose(1, 2) * context.scale
+            outside = _laid_out(gradient[here].transpose(1, 2), context.scale)
             inside = outside @ value[here].transpose(2, 3)
             weight = kept[index].relu() if context.dropped else kept[index]
             of_value[here] = weight.transpose(2, 3) @ outside
             inside *= weight
-            inside.addcmul_(kept[index].abs() if context.dropped else weight, shares[here], value=-1)
-            of_query[here] = inside @ key[here]
+            inside -= (kept[index].abs() if context.dropped else weight) * shares[here]
+            of_query[here] = (inside @ key[here]).mul_(context.scaling)
             of_key[here] = inside.transpose(2, 3) @ query[here]
-        return of_query, of_key, of_value, None, None
+        return of_query, of_key, of_value, None, None, None
+
+
+def _laid_out(states: Tensor, factor: float) -> Tensor:
+    """Return states times a factor, in the order of their dimensions."""
+    return torch.mul(states, factor, out=states.new_empty(states.shape))
+
+
+def _between_tokens(states: Tensor) -> Tensor:
+    """Return room for (rows, heads, tokens, size) that lies in memory as the projections give it: tokens, then heads."""
+    return states.new_empty([states.shape[index] for index in (0, 2, 1, 3)]).transpose(1, 2)
 
 
 def _softmax(scores: Tensor) -> Tensor:

@@ -59,9 +59,10 @@ def keep_mask(shape: tuple[int, ...], dropped: int) -> Tensor:
     """
     elements = int(np.prod(shape))
     seed = int(torch.empty((), dtype=torch.int64).random_())
-    sixteen_bits = np.random.SFC64(seed).random_raw(-(-elements // 4)).view(np.int16)
-    kept = torch.from_numpy(sixteen_bits)[:elements] >= dropped - LEVELS // 2
-    return kept.view(torch.uint8).view(shape)
+    sixteen_bits = np.random.SFC64(seed).random_raw(-(-elements // 4)).view(np.int16)[:elements]
+    # By numpy, which compares sixteen bits in a fifth of torch's time (2.13).
+    kept = sixteen_bits >= np.int16(dropped - LEVELS // 2)
+    return torch.from_numpy(kept.view(np.uint8)).view(shape)
 
 
 class _Dropped(torch.autograd.Function):
