@@ -22,6 +22,8 @@ from typing import Any
 
 from measuring import Apart, Variant, finish, interleaved, median, options, paired, spread, table
 
+from hf_fft.command_line import MEMORY_ENVIRONMENT
+
 PLAIN, FORWARD, OURS = "plain, frozen, fp32", "one forward pass", "ours"
 FORWARD_TOKENS = 2048
 
@@ -155,7 +157,11 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32, help="rows of a batch, for all variants (32)")
     arguments = parser.parse_args()
     settings = (arguments.rows, arguments.epochs, arguments.plain_epochs, arguments.batch)
-    runs = interleaved({name: Apart(build, name, *settings) for name in (PLAIN, FORWARD, OURS)}, arguments)
+    variants = {
+        name: Apart(build, name, *settings, environment={} if name == PLAIN else MEMORY_ENVIRONMENT)
+        for name in (PLAIN, FORWARD, OURS)
+    }
+    runs = interleaved(variants, arguments)
     ours = runs[OURS]
     lines = [[name, median(every), spread(every)] for name, every in runs.items()]
     second = ["ours, second run", median(ours, "second_seconds"), spread(ours, "second_seconds")]

@@ -10,6 +10,7 @@ with an empty cache. The first four epochs, in which at most three of the six la
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import tempfile
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from measuring import Apart, Variant, finish, interleaved, median, options, paired, spread, table
+
+from hf_fft.command_line import MEMORY_ENVIRONMENT
 
 PLAIN, UNCACHED, OURS = "plain, fp32", "ours without the cache", "ours"
 GROUPS, LAYERS = 8, 6
@@ -33,6 +36,7 @@ def build(name: str, rows: int, batch: int) -> Variant:
             "strategy": {"name": "gradual_unfreezing", "schedule": "epochs"}, "data.max_train_rows": rows,
             "training.num_train_epochs": GROUPS, "training.learning_rate": 1e-4, "training.eval_strategy": "no",
             "training.per_device_train_batch_size": batch, "training.disable_tqdm": True,
+            "training.logging_steps": 100_000,
             "speed": {"name": "auto", "frozen_prefix": name == OURS},
         }
     )  # fmt: skip
@@ -108,6 +112,11 @@ def _ours(prepared: Any) -> Any:
     return trainer_for(prepared, Path(tempfile.mkdtemp()))
 
 
+def _apart(name: str, arguments: argparse.Namespace) -> Apart:
+    environment = {} if name == PLAIN else MEMORY_ENVIRONMENT
+    return Apart(build, name, arguments.rows, arguments.batch, environment=environment)
+
+
 def main() -> None:
     """Measure, and print the tables and the ratios."""
     parser = options(__doc__, repeats=3)
@@ -116,7 +125,7 @@ def main() -> None:
     parser.add_argument("--without-plain", action="store_true", help="ours alone, with the cache and without")
     arguments = parser.parse_args()
     names = (UNCACHED, OURS) if arguments.without_plain else (PLAIN, UNCACHED, OURS)
-    runs = interleaved({name: Apart(build, name, arguments.rows, arguments.batch) for name in names}, arguments)
+    runs = interleaved({name: _apart(name, arguments) for name in names}, arguments)
     half = "first_half_seconds"
     lines = [[name, median(every), spread(every), median(every, half)] for name, every in runs.items()]
     print(table(["variant", "seconds", "from–to", "first four stages"], lines))

@@ -10,7 +10,8 @@
 A variant is a function without arguments that does the work once. What it returns, if anything, is a dictionary of
 figures kept with its run; `seconds` is the time of the call unless it is among them, so that loading a model need not
 be timed. `Apart(build, name)` is a variant that lives in a process of its own, so that what one does to its process
-(the allocator, the peak of memory) does not touch another: `build(name)` runs there once and returns the variant.
+(the allocator, the peak of memory) does not touch another: `build(name)` runs there once and returns the variant. Ours
+gets `environment=MEMORY_ENVIRONMENT`, as our commands have it.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,17 +81,35 @@ def measured(variant: Variant) -> Run:
 class Apart:
     """A variant in a process of its own, which waits between runs and ends with this one."""
 
-    def __init__(self, build: Callable[..., Variant], *arguments: Any) -> None:
-        """Start the process; `build` and its arguments must be known at the top of a module."""
+    def __init__(
+        self, build: Callable[..., Variant], *arguments: Any, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start the process; `build` and its arguments must be known at the top of a module.
+
+        Args:
+            environment: What the process has besides ours, where ours does not say otherwise.
+        """
         context = multiprocessing.get_context("spawn")
         self._here, there = context.Pipe()
-        context.Process(target=_wait_for_runs, args=(there, build, arguments), daemon=True).start()
+        with _added(environment or {}):
+            context.Process(target=_wait_for_runs, args=(there, build, arguments), daemon=True).start()
         there.close()
 
     def __call__(self) -> Run:
         """Run it once over there, measured over there."""
         self._here.send("run")
         return self._here.recv()
+
+
+@contextlib.contextmanager
+def _added(environment: Mapping[str, str]) -> Iterator[None]:
+    missing = {name: value for name, value in environment.items() if name not in os.environ}
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
 
 
 def _wait_for_runs(pipe: Any, build: Callable[..., Variant], arguments: tuple[Any, ...]) -> None:

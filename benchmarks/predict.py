@@ -18,6 +18,8 @@ from typing import Any
 
 from measuring import Apart, Variant, finish, interleaved, median, options, paired, spread, table
 
+from hf_fft.command_line import MEMORY_ENVIRONMENT
+
 PLAIN = ("plain, 8 rows a batch", "plain, 32 rows a batch")
 OURS, OURS_FP32 = "ours", "ours in fp32"
 
@@ -76,7 +78,7 @@ def main() -> None:
         compare_batches(arguments)
         return
     names = (*PLAIN, OURS, OURS_FP32)
-    runs = interleaved({name: Apart(build, name, arguments.rows, None) for name in names}, arguments)
+    runs = interleaved({name: _apart(name, arguments.rows, None) for name in names}, arguments)
     show(runs)
     gold = runs[PLAIN[0]][0]["guesses"]
     agreeing = sum(one == other for one, other in zip(gold, runs[OURS][0]["guesses"], strict=True)) / len(gold)
@@ -92,10 +94,14 @@ def main() -> None:
     )
 
 
+def _apart(name: str, rows: int, batch: int | None) -> Apart:
+    return Apart(build, name, rows, batch, environment={} if name in PLAIN else MEMORY_ENVIRONMENT)
+
+
 def compare_batches(arguments: argparse.Namespace) -> None:
     """Measure ours with several batches."""
     runs = interleaved(
-        {f"ours, {batch} rows a batch": Apart(build, OURS, arguments.rows, batch) for batch in arguments.batches},
+        {f"ours, {batch} rows a batch": _apart(OURS, arguments.rows, batch) for batch in arguments.batches},
         arguments,
     )
     show(runs)
