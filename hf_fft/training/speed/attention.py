@@ -132,7 +132,7 @@ def _laid_out(states: Tensor, factor: float) -> Tensor:
 
 
 def _between_tokens(states: Tensor) -> Tensor:
-    """Return room for (rows, heads, tokens, size) that lies in memory as the projections give it: tokens, then heads."""
+    """Return room for (rows, heads, tokens, size) that lies in memory as projections do: tokens, then heads."""
     return states.new_empty([states.shape[index] for index in (0, 2, 1, 3)]).transpose(1, 2)
 
 

@@ -16,6 +16,7 @@ from transformers import AttentionInterface, PreTrainedModel, TrainingArguments
 
 from hf_fft.cache import cache_folder
 from hf_fft.result import SpeedPlan, write_json
+from hf_fft.training.speed.adapters import join_adapters
 from hf_fft.training.speed.allocator import keep_freed_memory
 from hf_fft.training.speed.attention import register_attention
 from hf_fft.training.speed.cores import processor_name
@@ -71,6 +72,8 @@ def quicken_prepared(model: nn.Module, plan: SpeedPlan, strategy: str, processes
     if brought := cheapen_dropout(model):
         reason = f"random numbers of {brought} dropout modules that {strategy} brought, from the faster generator too"
         plan = with_choice(plan, reason, cheap_dropout=True)
+    if joined := join_adapters(model):
+        plan = with_choice(plan, f"{joined} adapters are computed together with the layers that they stand beside")
     plan = quicken_prediction(model, plan)
     if processes == 1 and keep_embedding_gradients(model):
         plan = with_choice(plan, "the gradient of the word embeddings is written into one table, again and again")
