@@ -123,7 +123,7 @@ def _prepared(rows: int | None, epochs: int, batch: int) -> Any:
         {
             "strategy": {"name": "feature_based"}, "data.max_train_rows": rows, "training.num_train_epochs": epochs,
             "training.learning_rate": 1e-3, "training.per_device_train_batch_size": batch,
-            "training.eval_strategy": "no", "training.disable_tqdm": True,
+            "training.eval_strategy": "no", "training.disable_tqdm": True, "training.logging_steps": 100_000,
         }
     )  # fmt: skip
     return prepare(*fill_in(recipe))

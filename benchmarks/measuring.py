@@ -68,13 +68,13 @@ def interleaved(variants: Mapping[str, Variant], arguments: argparse.Namespace) 
 def measured(variant: Variant) -> Run:
     """Run a variant once."""
     gc.collect()
-    busy, own, started = busy_seconds(), _own_seconds(), time.perf_counter()
+    busy, own, started = _busy_seconds(), _own_seconds(), time.perf_counter()
     figures = dict(variant() or {})
     seconds = time.perf_counter() - started
-    busy_after, own_after = busy_seconds(), _own_seconds()
+    busy_after, own_after = _busy_seconds(), _own_seconds()
     others = None
     if busy is not None and busy_after is not None:
-        others = max(0.0, (busy_after - busy) - (own_after - own)) / (seconds * cores())
+        others = max(0.0, (busy_after - busy) - (own_after - own)) / (seconds * len(_affinity()))
     return {"seconds": seconds, "others": others, **figures}
 
 
@@ -154,7 +154,7 @@ def machine() -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "processor": " ".join([models[0] if models else platform.machine(), *extensions]),
-        "cores": cores(),
+        "cores": len(_affinity()),
         "python": platform.python_version(),
         "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip() or "unknown",
         **{package: version(package) for package in PACKAGES},
@@ -187,7 +187,7 @@ def _is_disturbed(run: Run) -> bool:
     return run["others"] is not None and run["others"] > OTHERS_LIMIT
 
 
-def busy_seconds() -> float | None:
+def _busy_seconds() -> float | None:
     """Return the seconds that our cores have been busy since the machine started, for whomever."""
     ours, total = {f"cpu{number}" for number in _affinity()}, 0.0
     if not Path("/proc/stat").exists():
@@ -203,11 +203,6 @@ def busy_seconds() -> float | None:
 def _own_seconds() -> float:
     """Return the processor time of this process and of those it waited for."""
     return sum(os.times()[:4])
-
-
-def cores() -> int:
-    """Count the cores that this process may use."""
-    return len(_affinity())
 
 
 def _affinity() -> set[int]:

@@ -1,17 +1,16 @@
 """What FullFinetuningTrainer costs with speed off: plain Trainer and it take turns, step by step.
 
-MiniLM on Rotten Tomatoes in fp32, the same weights, rows, order, random numbers and arguments. Each trainer lives in a
-process of its own and waits after each optimizer step until the other has taken its own, so that a pair of steps is a
-second apart and a machine that wanders wanders for both. Who begins a pair alternates. What is timed is Trainer's
-loop from the end of a step to the end of the next one, the fetching of the batch and all callbacks included. The figure
-is the mean difference of the pairs in percent of plain's mean step, with its 95 % interval by Student's t.
+MiniLM on Rotten Tomatoes in fp32, the same weights, rows, order, random numbers and arguments. A repeat is a pair of
+fresh processes, one for each trainer. Each waits after an optimizer step until the other has taken its own, so that a
+machine that wanders wanders for both; who begins alternates. What is timed is Trainer's loop from the end of a step to
+the end of the next one, the fetching of the batch and all callbacks included. The figure is the mean of the pairs'
+differences in percent, with its 95 % interval by Student's t.
 
-    python benchmarks/overhead.py --steps 400        a pair a step
+    python benchmarks/overhead.py --repeats 15 --steps 30
 """
 
 from __future__ import annotations
 
-import argparse
 import math
 import multiprocessing
 import statistics
@@ -19,7 +18,7 @@ import tempfile
 import time
 from typing import Any
 
-from measuring import busy_seconds, cores, finish, median, spread, table
+from measuring import finish, interleaved, median, options, spread, table
 
 PLAIN, OURS = "Trainer", "FullFinetuningTrainer"
 WARM_UP_STEPS = 5
@@ -32,17 +31,20 @@ class Training:
         """Start the process; it stands still after its first step."""
         context = multiprocessing.get_context("spawn")
         self._here, there = context.Pipe()
-        context.Process(target=_train, args=(there, name, steps, batch), daemon=True).start()
+        self._process = context.Process(target=_train, args=(there, name, steps, batch), daemon=True)
+        self._process.start()
         there.close()
 
-    def step(self) -> dict[str, Any]:
-        """Let it take a step; return its `seconds`, and the processor's `own` seconds."""
+    def step(self) -> float:
+        """Let it take a step; return the seconds."""
         self._here.send("step")
         return self._here.recv()
 
-    def loss(self) -> float:
-        """Return the loss of the training, which has ended."""
-        return self._here.recv()
+    def end(self) -> float:
+        """Wait for the end of the training, whose steps have been taken; return its loss."""
+        loss = self._here.recv()
+        self._process.join()
+        return loss
 
 
 def _train(pipe: Any, name: str, steps: int, batch: int) -> None:
@@ -70,38 +72,30 @@ def _train(pipe: Any, name: str, steps: int, batch: int) -> None:
     class Turns(TrainerCallback):
         """The last callback, so that a step ends when all others are done."""
 
-        def __init__(self) -> None:
-            self.started, self.own = time.perf_counter(), time.process_time()
+        started = 0.0
 
         def on_step_end(self, args: Any, state: Any, *parts: Any, **more: Any) -> None:
             if state.global_step > 1:
-                own = time.process_time() - self.own
-                pipe.send({"seconds": time.perf_counter() - self.started, "own": own})
+                pipe.send(time.perf_counter() - self.started)
             if state.global_step < steps:
                 pipe.recv()
-            self.started, self.own = time.perf_counter(), time.process_time()
+            self.started = time.perf_counter()
 
     trainer.add_callback(Turns())
     pipe.send(trainer.train().training_loss)
 
 
-def pairs(arguments: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """Return the steps of both, one of each a pair, without those of the warm-up."""
-    trainings = {name: Training(name, arguments.steps, arguments.batch) for name in (PLAIN, OURS)}
-    steps: dict[str, list[dict[str, Any]]] = {PLAIN: [], OURS: []}
-    for turn in range(arguments.steps - 1):
-        busy, started = busy_seconds(), time.perf_counter()
+def pair(steps: int, batch: int) -> dict[str, float]:
+    """Train by both in turns; return the mean seconds of a step of each, and ours above plain's in percent."""
+    trainings = {name: Training(name, steps, batch) for name in (PLAIN, OURS)}
+    seconds: dict[str, list[float]] = {PLAIN: [], OURS: []}
+    for turn in range(steps - 1):
         for name in (PLAIN, OURS) if turn % 2 else (OURS, PLAIN):
-            steps[name].append(trainings[name].step())
-        others = None
-        if busy is not None:
-            taken = (busy_seconds() or 0.0) - busy - sum(steps[name][-1]["own"] for name in steps)
-            others = max(0.0, taken) / ((time.perf_counter() - started) * cores())
-        for name in steps:
-            steps[name][-1]["others"] = others
-    losses = [training.loss() for training in trainings.values()]
+            seconds[name].append(trainings[name].step())
+    losses = [training.end() for training in trainings.values()]
     assert abs(losses[0] - losses[1]) < 1e-3, f"the two did not train the same: {losses}"
-    return {name: every[WARM_UP_STEPS:] for name, every in steps.items()}
+    means = {name: statistics.mean(some[WARM_UP_STEPS:]) for name, some in seconds.items()}
+    return {**means, "percent": 100 * (means[OURS] / means[PLAIN] - 1)}
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -114,32 +108,27 @@ def interval(values: list[float]) -> tuple[float, float]:
 
 def main() -> None:
     """Measure, and print the table and the overhead with its interval."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
-    parser.add_argument("--steps", type=int, default=400, help="optimizer steps of each training (400)")
+    parser = options(__doc__, repeats=15)
+    parser.add_argument("--steps", type=int, default=30, help="optimizer steps of a training (30)")
     parser.add_argument("--batch", type=int, default=16, help="rows of a batch (16)")
-    steps = pairs(parser.parse_args())
-    rows = [[name, 1e3 * median(every), spread(every)] for name, every in steps.items()]
-    print(table(["trainer", "ms a step, median", "seconds, from–to"], rows))
-    usual = statistics.mean(step["seconds"] for step in steps[PLAIN])
-    percent = [
-        100 * (ours["seconds"] - plain["seconds"]) / usual
-        for plain, ours in zip(steps[PLAIN], steps[OURS], strict=True)
-    ]
-    mean, (low, high) = statistics.mean(percent), interval(percent)
-    print(f"\nIn {len(percent)} pairs: {mean:+.2f} %, 95 % interval {low:+.2f} to {high:+.2f} %")
-    figures = {
-        "overhead_percent": mean, "overhead_percent_low": low, "overhead_percent_high": high,
-        "overhead_percent_median": statistics.median(percent), "pairs": len(percent),
-    }  # fmt: skip
-    finish(figures, {"all steps": [_together(steps)]})
-
-
-def _together(steps: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Return all pairs as one run, with the share of the cores that others took meanwhile."""
-    shares = [step["others"] for step in steps[PLAIN]]
-    return {"others": None if None in shares else statistics.mean(shares)}
+    arguments = parser.parse_args()
+    runs = interleaved({"pair": lambda: pair(arguments.steps, arguments.batch)}, arguments)
+    rows = [[name, median(runs["pair"], name), spread(runs["pair"], name)] for name in (PLAIN, OURS)]
+    print(table(["trainer", "seconds a step", "from–to"], rows))
+    percent = [run["percent"] for run in runs["pair"]]
+    low, high = interval(percent)
+    print(f"\nIn {len(percent)} pairs: {statistics.mean(percent):+.2f} %, 95 % interval {low:+.2f} to {high:+.2f} %")
+    finish(
+        {
+            "overhead_percent": statistics.mean(percent),
+            "overhead_percent_low": low,
+            "overhead_percent_high": high,
+            "overhead_percent_median": statistics.median(percent),
+            "pairs": len(percent),
+            "steps": arguments.steps,
+        },
+        runs,
+    )
 
 
 if __name__ == "__main__":

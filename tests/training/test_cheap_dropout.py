@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from hf_fft.training.estimate.live_memory import LiveMemory
 from hf_fft.training.speed.dropout import LEVELS, CheapDropout, cheapen_dropout, keep_mask, levels_dropped
 
 
@@ -66,6 +67,12 @@ def test_activation_checkpointing_repeats_the_mask():
     torch.manual_seed(5)
     checkpoint(layer, values, use_reentrant=False).sum().backward()
     assert torch.equal(values.grad, plain)
+
+
+def test_the_memory_of_a_mask_is_torchs_so_that_an_estimate_counts_it():
+    with LiveMemory() as memory:
+        kept = keep_mask((1000, 7), levels_dropped(0.1))
+        assert memory.now >= kept.numel()
 
 
 def test_nothing_is_dropped_in_evaluation():

@@ -67,6 +67,7 @@ def test_a_tensor_counts_while_it_lives_and_a_view_or_a_change_in_place_does_not
         {},
         {"speed": "off"},
         {"strategy": "lora"},
+        {"strategy": "lora", "training.bf16": True},
         {"strategy": "feature_based"},
         {"training.activation_checkpointing": True},
         {"training.bf16": True},

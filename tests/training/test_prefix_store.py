@@ -51,6 +51,24 @@ def test_what_was_kept_is_there_for_the_next_process_zeros_behind_the_end(tmp_pa
         assert not values(store, number)[tokens:].any()
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells what is in memory of files")
+def test_what_is_read_to_check_it_does_not_stay_in_memory(tmp_path):
+    def files_kib() -> int:
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    first = StateStore(tmp_path / "key", Room(tmp_path, 2**30))
+    for number in range(64):
+        first.keep([address_of(number)], [torch.full((2**14, WIDTH), float(number))])  # half a MiB each
+    first.release()
+    before = files_kib()
+    second = StateStore(tmp_path / "key", Room(tmp_path, 2**30))
+    assert len(second) == 64
+    assert files_kib() - before < 4 * 1024
+    second.gather([address_of(number) for number in range(64)], 2**14, {})
+    assert files_kib() - before > 16 * 1024
+
+
 def test_rows_that_wait_for_a_segment_and_rows_just_computed_are_given_too(tmp_path):
     store = StateStore(tmp_path / "key", Room(tmp_path, 2**30))
     store.keep([address_of(1)], [states_of(1)])

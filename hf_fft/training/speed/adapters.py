@@ -3,10 +3,10 @@
 peft computes the layer, casts what it read to float32, drops some of it, multiplies by two narrow matrices, scales and
 adds (0.21). The products are small, and the passes over states around them cost more than training the weights
 themselves would. Here all stays in the precision of the step, the scaling is done between the two matrices, where few
-numbers are, and the adapter's part is added by its own product. Weights that stay as they are, are cast once.
+numbers are, and the adapter's part is added by its own product.
 
-The layers keep their places and names, so checkpoints, saving and merging know nothing of it. Evaluation, several
-adapters at once, variants of LoRA and layers with hooks are left to peft.
+The layers keep their places and names, so checkpoints, saving and merging know nothing of it. Calls without gradients,
+several adapters at once, variants of LoRA and layers with hooks are left to peft.
 """
 
 from __future__ import annotations
@@ -37,13 +37,12 @@ def join_adapters(model: nn.Module) -> int:
     return len(joined)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Joined:
     """Stands for the forward of one of peft's layers."""
 
     layer: Any
     whole: Callable[..., Tensor]
-    _cast: tuple[Any, Tensor] | None = None
 
     def __call__(self, states: Tensor, *more: Any, **options: Any) -> Tensor:
         """Take (…, features in); return (…, features out)."""
@@ -52,17 +51,16 @@ class _Joined:
             return self.whole(states, *more, **options)
         layer, on_cpu = self.layer, "cpu"
         dtype = torch.get_autocast_dtype(on_cpu) if torch.is_autocast_enabled(on_cpu) else states.dtype
-        dropout, base = layer.lora_dropout[adapter], layer.base_layer
-        dropped = levels_dropped(getattr(dropout, "p", 0.0)) if dropout.training else 0
+        own = layer.base_layer
         out: Tensor = _Adapted.apply(
             states.to(dtype).reshape(-1, states.shape[-1]),
             layer.lora_A[adapter].weight,
             layer.lora_B[adapter].weight,
-            (self._weight(dtype), None if base.bias is None else base.bias.detach().to(dtype)),
-            dropped,
+            (own.weight.detach().to(dtype), None if own.bias is None else own.bias.detach().to(dtype)),
+            _levels(layer.lora_dropout[adapter]),
             layer.scaling[adapter],
         )
-        return out.view(*states.shape[:-1], -1)
+        return out.view(*states.shape[:-1], out.shape[-1])
 
     def _adapter(self, states: Tensor) -> str | None:
         """Return the name of the adapter, if this is a step in which it and nothing else of the layer learns."""
@@ -70,27 +68,24 @@ class _Joined:
         names = [name for name in layer.active_adapters if name in layer.lora_A]
         if len(names) != 1 or layer.merged or layer.disable_adapters or names[0] in layer.lora_variant:
             return None
-        down, up, base = layer.lora_A[names[0]], layer.lora_B[names[0]], layer.base_layer
+        own, dropout = layer.base_layer, layer.lora_dropout[names[0]]
+        down, up = layer.lora_A[names[0]], layer.lora_B[names[0]]
         learns = torch.is_grad_enabled() and down.weight.requires_grad and up.weight.requires_grad
-        frozen = not any(parameter.requires_grad for parameter in base.parameters()) and up.bias is None
-        hooked = any(one._forward_hooks or one._forward_pre_hooks or one._backward_hooks for one in (base, down, up))
-        replaced = any("forward" in vars(one) for one in (base, down, up))
-        suits = learns and frozen and states.device.type == "cpu" and not hooked and not replaced
-        return names[0] if suits else None
+        frozen = not any(parameter.requires_grad for parameter in own.parameters()) and up.bias is None
+        plain = all(type(one) is nn.Linear for one in (own, down, up)) and _levels(dropout) < LEVELS
+        watched = any(_is_watched(one) for one in (own, dropout, down, up))
+        return names[0] if learns and frozen and plain and not watched and states.device.type == "cpu" else None
 
-    def _weight(self, dtype: torch.dtype) -> Tensor:
-        """Return the layer's own weight, cast once as long as nothing is written into it."""
-        weight: Tensor = self.layer.base_layer.weight.detach()
-        if weight.dtype == dtype:
-            return weight
-        state = (dtype, weight.data_ptr(), weight._version)
-        if self._cast is None or self._cast[0] != state:
-            self._cast = (state, weight.to(dtype))
-        return self._cast[1]
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Leave the cast weight out of copies and files."""
-        return {**self.__dict__, "_cast": None}
+def _levels(dropout: nn.Module) -> int:
+    """Return how many levels of random bits are dropped; none by what stands where there is no dropout."""
+    return levels_dropped(getattr(dropout, "p", 0.0)) if dropout.training else 0
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Say whether something expects a module's forward, or its gradients, to pass by."""
+    hooks = (module._forward_pre_hooks, module._forward_hooks, module._backward_pre_hooks, module._backward_hooks)
+    return any(hooks) or "forward" in vars(module)
 
 
 class _Adapted(torch.autograd.Function):

@@ -119,8 +119,12 @@ class _Attention(torch.autograd.Function):
             inside = outside @ value[here].transpose(2, 3)
             weight = kept[index].relu() if context.dropped else kept[index]
             of_value[here] = weight.transpose(2, 3) @ outside
-            inside *= weight
-            inside -= (kept[index].abs() if context.dropped else weight) * shares[here]
+            if context.dropped:
+                inside *= weight
+                inside -= kept[index].abs() * shares[here]
+            else:
+                inside -= shares[here]
+                inside *= weight
             of_query[here] = (inside @ key[here]).mul_(context.scaling)
             of_key[here] = inside.transpose(2, 3) @ query[here]
         return of_query, of_key, of_value, None, None, None
