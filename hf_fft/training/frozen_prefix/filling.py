@@ -7,6 +7,7 @@ numbers and labels, in the order and the batches that its own sampler says, and 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from hf_fft.training.eval_mode import in_eval_mode
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix
 from hf_fft.training.frozen_prefix.rows import Rows, column_addresses
 from hf_fft.training.speed.batches import token_lengths
+from hf_fft.training.speed.fast_model import keeps_casts
+from hf_fft.training.speed.packed import packed_linears
 
 # Tokens of a batch, padding included: enough to fill the machine, few enough for a processor's cache.
 TOKENS_AT_ONCE = {"cpu": 2048, "cuda": 32768}
@@ -48,7 +51,8 @@ def fill(trainer: Any, prefix: FrozenPrefix, loader: Any) -> Filled:
     lengths = token_lengths(dataset)
     chunks = _chunks(range(len(dataset)), lengths, at_once)
     seen: list[_Seen] = []
-    with torch.no_grad(), in_eval_mode(prefix.model), trainer.accelerator.autocast():
+    packed = packed_linears(prefix.model) if keeps_casts(args, trainer.speed) else nullcontext()
+    with torch.no_grad(), in_eval_mode(prefix.model), trainer.accelerator.autocast(), packed:
         seen.append(_filled(trainer, prefix, loader, chunks[0]))
         known = _known_from_columns(dataset, seen[0])
         if known is not None:

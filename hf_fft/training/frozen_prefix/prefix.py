@@ -23,7 +23,7 @@ from hf_fft.training.frozen_prefix.proof import first_position, prefix_parameter
 from hf_fft.training.frozen_prefix.rows import Rows, numbered_rows, rows_read, some_rows
 from hf_fft.training.frozen_prefix.store import Room, StateStore
 
-FORM = 2
+FORM = 3
 # Parts of a config that change nothing below the head in eval mode.
 NOT_OF_THE_PREFIX = frozenset(
     {

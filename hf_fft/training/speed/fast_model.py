@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from hf_fft.training.speed.cores import processor_name
 from hf_fft.training.speed.dropout import cheapen_dropout
 from hf_fft.training.speed.embedding import keep_embedding_gradients
 from hf_fft.training.speed.first_position import first_position_alone, first_position_evaluated
+from hf_fft.training.speed.packed import packed_linears
 from hf_fft.training.speed.plan import with_choice
 
 logger = logging.getLogger(__name__)
@@ -88,8 +89,12 @@ def quicken_prediction(model: nn.Module, plan: SpeedPlan) -> SpeedPlan:
 
 
 def keeps_casts(arguments: TrainingArguments, plan: SpeedPlan) -> bool:
-    """Say whether evaluation keeps the casts of weights: in bf16 on a CPU, where there is a plan at all."""
-    return bool(plan.reasons) and bool(arguments.bf16) and arguments.device.type == "cpu"
+    """Say whether loops without gradients keep the casts of weights: in bf16 on a CPU, where there is a plan at all.
+
+    Not where the model is compiled, which would be compiled anew for what stands in its layers' place.
+    """
+    in_bf16 = bool(arguments.bf16) and arguments.device.type == "cpu"
+    return bool(plan.reasons) and in_bf16 and not arguments.torch_compile
 
 
 @contextmanager
@@ -100,14 +105,14 @@ def quick_evaluation(model: nn.Module, *, keep_casts: bool) -> Iterator[None]:
 
     Args:
         model: As a trainer calls it.
-        keep_casts: Cast weights to bfloat16 once a loop instead of once a batch. Autocast keeps the casts of weights
-            that learn until its outermost block ends, and accelerate puts a block around each batch (torch 2.13,
-            accelerate 1.15).
+        keep_casts: Cast weights to bfloat16 once a loop instead of once a batch, those of linear layers in the form in
+            which products read them (`packed_linears`). Of others autocast keeps the casts, if they learn, until its
+            outermost block ends, and accelerate puts a block around each batch (torch 2.13, accelerate 1.15).
     """
     if keep_casts:
         torch.autocast_increment_nesting()
     try:
-        with first_position_evaluated(model):
+        with first_position_evaluated(model), packed_linears(model) if keep_casts else nullcontext():
             yield
     finally:
         if keep_casts and torch.autocast_decrement_nesting() == 0:
