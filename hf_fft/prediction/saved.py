@@ -26,15 +26,14 @@ from hf_fft.recipe import (
 from hf_fft.recipe.override import apply, parse_overrides
 from hf_fft.recipe.task_records import LanguageModelingRecipe
 from hf_fft.recipe.validate import checked
-from hf_fft.result import Result, load_result
+from hf_fft.result import Result, SpeedPlan, load_result
 from hf_fft.tasks import Task, load_tokenizer, task_for
 from hf_fft.tasks.pretrained import NO_LIMIT, load_config
 from hf_fft.training import AnyTrainer, FullFinetuningSeq2SeqTrainer, FullFinetuningTrainer
-from hf_fft.training.arguments import EVAL_ACCUMULATION_STEPS
+from hf_fft.training.arguments import EVAL_ACCUMULATION_STEPS, evaluation_rows
 
 logger = logging.getLogger(__name__)
 
-LEAST_BATCH = 32
 # What stands in for the data that nobody trains on here.
 _NO_DATA = {"path": "-"}
 
@@ -89,7 +88,8 @@ def load_run(
     recipe = recipe if packed else _one_by_one(recipe)
     tokenizer = load_tokenizer(model)
     task = task_for(recipe.task).restored(model, tokenizer)
-    trainer = _trainer(recipe, task, _loaded(task, model, tokenizer), tokenizer, _precision(recipe, result))
+    loaded, speed = _loaded(task, model, tokenizer), result.speed or SpeedPlan()
+    trainer = _trainer(recipe, task, loaded, tokenizer, _precision(recipe, result), speed=speed)
     return SavedModel(str(folder), recipe, task, tokenizer, trainer, result)
 
 
@@ -115,9 +115,8 @@ def load_named(
     restored = task_for(read.task).restored(named, tokenizer)
     loaded = _loaded(restored, named, tokenizer)
     precision = {name: bool(read.training.values().get(name)) for name in ("bf16", "fp16")}
-    return SavedModel(
-        model, read, restored, tokenizer, _trainer(read, restored, loaded, tokenizer, _possible(precision))
-    )
+    trainer = _trainer(read, restored, loaded, tokenizer, _possible(precision), speed=SpeedPlan())
+    return SavedModel(model, read, restored, tokenizer, trainer)
 
 
 def _changed(values: dict[str, Any], overrides: Sequence[str], *, source: str) -> Recipe:
@@ -199,14 +198,14 @@ def _trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     precision: dict[str, bool],
+    *,
+    speed: SpeedPlan,
 ) -> AnyTrainer:
     asked = recipe.training.values()
     options: dict[str, Any] = {
         # Must exist; nothing is written there.
         "output_dir": tempfile.gettempdir(),
-        "per_device_eval_batch_size": asked.get(
-            "per_device_eval_batch_size", max(LEAST_BATCH, asked.get("per_device_train_batch_size", 8))
-        ),
+        "per_device_eval_batch_size": evaluation_rows(recipe.training.values(), speed),
         "eval_accumulation_steps": EVAL_ACCUMULATION_STEPS,
         "label_names": ["labels"],
         "report_to": "none",

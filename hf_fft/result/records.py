@@ -121,6 +121,7 @@ class SpeedPlan(Record):
     attention: str | None = Field(None, description="The attention implementation; None for the model's own choice.")
     cheap_dropout: bool = Field(False, description="Dropout's random numbers from a faster generator.")
     evaluation_by_length: bool = Field(False, description="Evaluate in order of length, answers in the rows' order.")
+    evaluation_rows: int | None = Field(None, description="Rows of a batch in evaluation; None for the usual ones.")
     frozen_prefix: bool = Field(False, description="What frozen layers compute is computed once a row and kept.")
     threads: int | None = Field(None, description="Threads of one process; None for torch's own choice.")
     reasons: tuple[str, ...] = Field((), strict=False, description="Why, in words, a line a choice.")

@@ -7,6 +7,7 @@ some twenty lines an epoch whatever the data's size, nothing is hidden from it, 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from hf_fft.training.speed.batches import token_lengths, training_sampler
 from hf_fft.training.tracking import check_trackers
 
 LOG_LINES_PER_EPOCH = 20
+LEAST_EVALUATION_ROWS = 32
 # Predictions move from the device to memory every so many batches; HF would keep them all on the device.
 EVAL_ACCUMULATION_STEPS = 32
 
@@ -53,7 +55,7 @@ def training_arguments(
     check_trackers(asked)
     ours: dict[str, Any] = {
         "learning_rate": strategy.default_learning_rate,
-        "per_device_eval_batch_size": max(32, asked.get("per_device_train_batch_size", 8)),
+        "per_device_eval_batch_size": evaluation_rows(asked, speed),
         "eval_accumulation_steps": EVAL_ACCUMULATION_STEPS,
         "logging_nan_inf_filter": False,
         "restore_callback_states_from_checkpoint": True,
@@ -84,6 +86,17 @@ def training_arguments(
         arguments.logging_steps = max(1, steps_per_epoch(arguments, batches) // LOG_LINES_PER_EPOCH)
     _check_schedule(arguments)
     return arguments
+
+
+def evaluation_rows(asked: Mapping[str, Any], speed: SpeedPlan) -> int:
+    """Return the rows of a batch in evaluation and prediction.
+
+    Args:
+        asked: What the recipe says under `training`.
+        speed: What was chosen where it says nothing.
+    """
+    usual = max(LEAST_EVALUATION_ROWS, asked.get("per_device_train_batch_size", 8))
+    return int(asked.get("per_device_eval_batch_size", speed.evaluation_rows or usual))
 
 
 def trains_on_gpu(recipe: Recipe) -> bool:

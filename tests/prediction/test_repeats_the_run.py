@@ -46,6 +46,15 @@ def test_the_stored_predictions_and_the_metrics_of_test_come_again(kind, runs):
     assert len(own) > 1
 
 
+def test_batches_are_as_large_as_those_of_the_run(runs):
+    folder, _ = runs("single")
+    chosen = load_result(folder).speed.evaluation_rows
+    assert chosen and chosen > 32
+    assert load_run(folder).trainer.args.per_device_eval_batch_size == chosen
+    asked = load_run(folder, overrides=["training.per_device_eval_batch_size=5"])
+    assert asked.trainer.args.per_device_eval_batch_size == 5
+
+
 @pytest.mark.parametrize("kind", ["single", "questions", "decoder_only", "tags"])
 def test_parts_keep_the_order_of_the_rows(kind, runs):
     folder, file = runs(kind)

@@ -14,6 +14,7 @@ from hf_fft.pipeline import fill_in, prepare, trainer_for
 from hf_fft.recipe import recipe_from
 from hf_fft.result import SpeedPlan
 from hf_fft.training import plan_speed, with_choice
+from hf_fft.training.arguments import evaluation_rows
 from hf_fft.training.speed import plan as speed
 from hf_fft.training.speed.batches import LikeLengthRows, sampler_of
 from hf_fft.training.speed.cores import threads_for, usable_cores
@@ -102,6 +103,27 @@ def test_rows_of_one_length_stay_in_random_order_and_are_evaluated_in_theirs(rec
     chosen = plan(recipe_values, splits([32] * 100, [32] * 5))
     assert not chosen.batches_by_length and not chosen.evaluation_by_length
     assert "batches in random order: only 0% of them is padding" in chosen.reasons
+
+
+@pytest.mark.parametrize(
+    ("longest", "training", "rows"),
+    [(64, {}, 128), (20, {}, 128), (72, {}, 96), (85, {}, 96), (86, {}, 64), (128, {}, 64), (129, {}, None),
+     (64, {"per_device_eval_batch_size": 8}, None), (72, {"per_device_train_batch_size": 96}, None)],
+)  # fmt: skip
+def test_short_rows_are_evaluated_many_at_a_time(longest, training, rows, recipe_values):
+    chosen = plan(recipe_values, splits([10] * 100, [5, longest, 7]), **training)
+    assert chosen.evaluation_rows == rows
+    said = [reason for reason in chosen.reasons if "a batch in evaluation" in reason]
+    assert said == ([f"{rows} rows a batch in evaluation: the longest has {longest} tokens"] if rows else [])
+    asked = (
+        training.get("per_device_eval_batch_size") or rows or max(32, training.get("per_device_train_batch_size", 8))
+    )
+    assert evaluation_rows(training, chosen) == asked
+
+
+def test_where_words_of_a_vocabulary_are_scored_batches_stay_small(recipe_values):
+    recipe = {**recipe_values, "task": {"name": "masked_language_modeling"}}
+    assert plan(recipe, splits([10] * 100, [64])).evaluation_rows is None
 
 
 def test_rows_without_token_ids_are_left_alone(recipe_values):

@@ -16,14 +16,19 @@ from transformers import TrainingArguments
 
 from hf_fft.data import Splits
 from hf_fft.errors import RecipeError
-from hf_fft.recipe import AutoSpeedRecipe, Recipe
+from hf_fft.recipe import AutoSpeedRecipe, Recipe, TextClassificationRecipe, TokenClassificationRecipe
+from hf_fft.recipe.task_records import QuestionAnsweringRecipe
 from hf_fft.result import SpeedPlan
-from hf_fft.training.arguments import trains_on_gpu
+from hf_fft.training.arguments import LEAST_EVALUATION_ROWS, evaluation_rows, trains_on_gpu
 from hf_fft.training.speed.batches import Integers, LikeLengthRows, TokenBatches, padding_share, token_lengths
 from hf_fft.training.speed.cores import threads_for, usable_cores
 
 # Batches of like length that spare less padding than this are not worth an order that depends on length.
 LEAST_PADDING_SPARED = 0.02
+# Of a batch in evaluation, padding included: what 32 rows of 256 tokens are.
+EVALUATION_TOKENS = 8192
+MOST_EVALUATION_ROWS = 128
+FEW_LOGITS = (TextClassificationRecipe, TokenClassificationRecipe, QuestionAnsweringRecipe)
 DEFAULT_BATCH = TrainingArguments.per_device_train_batch_size
 
 Choice = tuple[dict[str, Any], str]
@@ -39,11 +44,13 @@ def plan_speed(recipe: Recipe, encoded: Splits) -> SpeedPlan:
         return SpeedPlan(reasons=("speed is off: plain Trainer with the recipe's arguments",))
     asked = recipe.training.values()
     on_gpu = trains_on_gpu(recipe)
+    evaluated = [token_lengths(split) for split in (encoded.validation, encoded.test) if split is not None]
     plan = SpeedPlan()
     choices = (
         _precision(asked, on_gpu=on_gpu),
         _batches(recipe, recipe.speed, token_lengths(encoded.train)),
-        _evaluation([token_lengths(split) for split in (encoded.validation, encoded.test) if split is not None]),
+        _evaluation(evaluated),
+        _evaluation_rows(recipe, evaluated),
         None if on_gpu else _threads(),
         _left_alone(asked, on_gpu=on_gpu),
     )
@@ -129,6 +136,22 @@ def _evaluation(lengths: list[Integers | None]) -> Choice | None:
     if not any(each is not None and len(each) and each.min() < each.max() for each in lengths):
         return None
     return {"evaluation_by_length": True}, "evaluation from the longest row to the shortest, answers in the rows' order"
+
+
+def _evaluation_rows(recipe: Recipe, lengths: list[Integers | None]) -> Choice | None:
+    """Choose the rows of a batch in evaluation: more where all are short, and where no word of a vocabulary is scored.
+
+    Small batches cost what a batch costs beside its products. The longest batch bounds what is held.
+    """
+    asked = recipe.training.values()
+    found = [each for each in lengths if each is not None and len(each)]
+    if "per_device_eval_batch_size" in asked or not found or not isinstance(recipe.task, FEW_LOGITS):
+        return None
+    longest = max(1, *(int(each.max()) for each in found))
+    rows = min(MOST_EVALUATION_ROWS, EVALUATION_TOKENS // longest // LEAST_EVALUATION_ROWS * LEAST_EVALUATION_ROWS)
+    if rows <= evaluation_rows(asked, SpeedPlan()):
+        return None
+    return {"evaluation_rows": rows}, f"{rows} rows a batch in evaluation: the longest has {longest} tokens"
 
 
 def _threads() -> Choice | None:
