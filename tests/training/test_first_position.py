@@ -178,6 +178,31 @@ def test_what_a_frozen_prefix_keeps_in_evaluation_is_of_all_positions(tmp_path):
     assert kept[1].shape == kept[2].shape == (3, 7, 32) and bool(kept[2][0].any(dim=1).all())
 
 
+@pytest.mark.parametrize("mode", ["step", "evaluation"])
+def test_what_a_frozen_prefix_keeps_as_one_vector_is_computed_for_the_first_position_alone(mode, tmp_path):
+    whole, narrowed = pair()
+    narrowed.train(mode == "step").bert.requires_grad_(False)
+    prefix = FrozenPrefix(narrowed, anatomy_of(narrowed, batch()), Room(tmp_path, 2**30), one_vector=True)
+    forward, shapes = last_layer(narrowed).forward, []
+    compute = forward.compute
+    forward.compute = lambda *given: shapes.append((out := compute(*given)).shape) or out
+    prefix.install()
+    prefix.move_to(2, [1], precision=precision_now("cpu"))
+    logits = narrowed(**batch()).logits
+    kept = [prefix.stores[one].gather(list(prefix.stores[one]._waiting), size, {}) for one, size in ((1, 7), (2, 1))]
+    again = narrowed(**batch()).logits
+    prefix.remove()
+    assert shapes == [(3, 1, 32)] and bool(kept[0][0].any(dim=1).all())
+    with torch.no_grad():
+        expected = whole.bert.eval()(**batch(), output_hidden_states=True).hidden_states
+    torch.testing.assert_close(kept[1], expected[2][:, :1], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(kept[0][1, :4], expected[1][1, :4], rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(logits, whole(**batch()).logits, rtol=1e-5, atol=1e-6)
+    assert torch.equal(logits, again)
+    narrowed.eval()(**batch())
+    assert len(shapes) == 1
+
+
 def test_evaluation_casts_weights_once_and_lets_go_of_the_casts_at_its_end():
     linear, casts = nn.Linear(4, 4), []
 

@@ -110,6 +110,17 @@ def test_gradual_unfreezing_through_all_stages_ends_with_the_weights_of_the_run_
     assert watch.rows_computed == 24 + 10
 
 
+@pytest.mark.parametrize(("kibibytes", "passes"), [(20, 2), (14, 3), (100, 1)])
+def test_one_pass_keeps_the_boundaries_that_fit_and_the_others_have_a_pass_of_their_own(kibibytes, passes, tmp_path):
+    # One vector a row of the last layer takes 2 KiB, all tokens of a boundary below it 12.
+    options = {"strategy": GradualUnfreezing(GradualUnfreezingRecipe(schedule="epochs")), "eval_strategy": "epoch"}
+    trainer, callback = trainer_of(model_of("Bert"), tmp_path, prefix=True, num_train_epochs=5, **options)
+    callback.max_cache_gib = kibibytes / 2**20
+    trainer.add_callback(watch := Watch(callback))
+    trainer.train()
+    assert trainer.speed.frozen_prefix and watch.rows_computed == passes * (24 + 10)
+
+
 def test_two_seeds_and_two_rates_compute_nothing_twice(tmp_path):
     options = {"strategy": FeatureBased(), "eval_strategy": "epoch", "prefix": True}
     _, first = trained("Bert", tmp_path / "1", **options)

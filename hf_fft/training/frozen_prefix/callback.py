@@ -168,20 +168,33 @@ class FrozenPrefixCallback(TrainerCallback):
             raise NotUnderstoodError("no layer stays frozen")
         room = Room(cache_root(), int(self.max_cache_gib * GIB))
         prefix = FrozenPrefix(model, anatomy, room, one_vector=proof.one_vector)
-        needed = self._bytes_a_boundary(proof)
+        needed = max(self._bytes_at(boundary, prefix, proof) for _, boundary in self._moves)
         if needed > room.limit_bytes:
             raise NotUnderstoodError(
                 f"what they give takes {needed / GIB:.2g} GiB and speed.max_cache_gib is {self.max_cache_gib:g}"
             )
         return proof, prefix
 
-    def _bytes_a_boundary(self, proof: Proof) -> int:
+    def _bytes_at(self, boundary: int, prefix: FrozenPrefix, proof: Proof) -> int:
+        """Return what the states of all rows take at a boundary."""
+        if not boundary:
+            return 0
         tokens = 0
         for rows in (self.trainer.train_dataset, *_evaluated(self.trainer)):
             lengths = token_lengths(rows)
             if lengths is not None:
-                tokens += len(lengths) if proof.one_vector else int(lengths.sum())
+                tokens += len(lengths) if prefix.one_vector_at(boundary) else int(lengths.sum())
         return tokens * proof.bytes_a_token
+
+    def _ahead(self, boundaries: Sequence[int], prefix: FrozenPrefix) -> list[int]:
+        """Return which of the boundaries to come fit on disk beside the present one, the first of those given."""
+        room, ahead = prefix.room.limit_bytes, []
+        for boundary in boundaries:
+            room -= self._bytes_at(boundary, prefix, self._proof)
+            if room < 0:
+                break
+            ahead.append(boundary)
+        return ahead[1:]
 
     def _move(self, state: TrainerState) -> None:
         """Go to the boundary of the present step, and fill where that pays."""
@@ -193,8 +206,7 @@ class FrozenPrefixCallback(TrainerCallback):
             prefix.stack.remove()
         if boundary == prefix.boundary:
             return
-        fits = max(1, prefix.room.limit_bytes // max(1, self._bytes_a_boundary(self._proof)))
-        ahead = [each for _, each in coming[1:] if each][: fits - 1]
+        ahead = self._ahead(list(dict.fromkeys(each for _, each in coming if each)), prefix)
         new = bool(boundary) and boundary not in prefix.stores
         with self.trainer.accelerator.autocast():
             prefix.move_to(boundary, ahead, precision=precision_now(self.trainer.args.device.type))
@@ -216,7 +228,7 @@ class FrozenPrefixCallback(TrainerCallback):
         )
         counted = str(getattr(self.trainer.args, "include_num_input_tokens_seen", "no")).lower() not in ("no", "false")
         small = len(filled.addresses) * self._proof.bytes_a_token <= MOST_VECTORS_BYTES
-        alone = self.trainer.args.world_size <= 1
+        alone = self.trainer.args.world_size <= 1 and len(self._moves) == 1  # no later stage reads the rows' tokens
         if filled.labels is None or counted or not small or not alone:
             return
         if prefix.vectors_of(filled.addresses, self.trainer.args.device):
@@ -242,7 +254,7 @@ class FrozenPrefixCallback(TrainerCallback):
         assert prefix is not None
         if not prefix.boundary:  # resumed when every layer was open
             return
-        kind = "one vector a row" if self._proof.one_vector else "all its tokens"
+        kind = "one vector a row" if prefix.one_vector_at(prefix.boundary) else "all its tokens"
         moves = ", and again where layers open" if len(self.stages) > 1 else ""
         self._choose(
             f"what the {prefix.boundary} frozen layers give is computed once a row and kept ({kind}){moves}", used=True

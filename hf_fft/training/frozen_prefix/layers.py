@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hf_fft.strategies.layers import backbone, layer_lists, shared_layers
+from hf_fft.training.speed.first_position import first_position_computed
 
 Forward = Callable[..., Any]
 
@@ -215,6 +217,11 @@ class LayerStack:
             return self.as_ever(arguments)
         finally:
             self._given = None
+
+    def first_position_of_last(self) -> AbstractContextManager[None]:
+        """Let the real last layer compute the first position alone for a while, if the model is made so that it can."""
+        original, _ = self._originals[self.anatomy.layers[-1]]
+        return first_position_computed(original)
 
     def _body(self, *arguments: Any, **named: Any) -> Any:
         return self._answer({**dict(zip(self._names, arguments, strict=False)), **named})

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -60,11 +61,11 @@ class FrozenPrefix:
             model: Whose frozen layers are passed over; not wrapped.
             anatomy: Of the model.
             room: On disk.
-            one_vector: Whether the first position's states are enough.
+            one_vector: Whether the first position's states are enough where all layers are frozen.
         """
         self.model = model
         self.room = room
-        self.one_vector = one_vector
+        self._one_vector = one_vector
         self.boundary = 0
         self.stack = LayerStack(anatomy, self._answer)
         self.stores: dict[int, StateStore] = {}
@@ -129,10 +130,14 @@ class FrozenPrefix:
         for store in self.stores.values():
             store.read_segments()
 
+    def one_vector_at(self, boundary: int) -> bool:
+        """Say whether one vector a row is kept at a boundary, the first position's."""
+        return self._one_vector and boundary == len(self.stack.anatomy.layers)
+
     def vectors_of(self, addresses: Sequence[bytes], device: torch.device) -> bool:
         """Hold one vector for each row of the training data in memory, if all are kept; see `filling`."""
         store = self.stores[self.boundary]
-        if not self.one_vector or not all(address in store for address in addresses):
+        if not self.one_vector_at(self.boundary) or not all(address in store for address in addresses):
             return False
         self._vectors = store.gather(addresses, 1, {}).to(device)
         return True
@@ -161,11 +166,11 @@ class FrozenPrefix:
         # Before anything more is kept: a store that finds no room lets go of what waits for the disk.
         states = self._gathered(rows, fresh)
         self._keep(list(missing), computed)
-        arguments = first_position(rows) if self.one_vector else {**rows.inputs, **rows.others}
+        arguments = first_position(rows) if self.one_vector_at(self.boundary) else {**rows.inputs, **rows.others}
         return self.stack.from_states(states, self.boundary, arguments)
 
     def _gathered(self, rows: Rows, fresh: Mapping[bytes, Tensor]) -> Tensor:
-        tokens = 1 if self.one_vector else rows.tokens
+        tokens = 1 if self.one_vector_at(self.boundary) else rows.tokens
         device = next(iter(rows.inputs.values())).device
         return self.stores[self.boundary].gather(rows.addresses, tokens, fresh).to(device, non_blocking=True)
 
@@ -173,13 +178,16 @@ class FrozenPrefix:
         """Run the frozen layers for the missing rows; return what they give at each boundary in use, row by row."""
         places = list(missing.values())
         self.rows_computed += len(places)
-        with torch.no_grad(), in_eval_mode(self.stack.anatomy.body):
-            taken = self.stack.states({**some_rows(rows, places), **rows.others}, list(self.stores))
-        ends = [1 if self.one_vector else rows.lengths[place] for place in places]
-        return {
-            boundary: [each[:end] for each, end in zip(taken[boundary].cpu(), ends, strict=True)]
-            for boundary in self.stores
-        }
+        arguments = {**some_rows(rows, places), **rows.others}
+        # Only what leaves the last layer is ever one vector; lower boundaries keep all tokens.
+        last = self.stack.first_position_of_last() if self._one_vector else nullcontext()
+        with torch.no_grad(), in_eval_mode(self.stack.anatomy.body), last:
+            taken = self.stack.states(arguments, list(self.stores))
+        computed = {}
+        for boundary in self.stores:
+            ends = [1 if self.one_vector_at(boundary) else rows.lengths[place] for place in places]
+            computed[boundary] = [each[:end] for each, end in zip(taken[boundary].cpu(), ends, strict=True)]
+        return computed
 
     def _keep(self, addresses: Sequence[bytes], computed: Mapping[int, Sequence[Tensor]]) -> None:
         for boundary, states in computed.items():
@@ -188,14 +196,16 @@ class FrozenPrefix:
     def _keys(self, precision: str) -> dict[int, str]:
         """Return the key of each boundary: a digest of all that decides what the layers below it compute."""
         body, layers = self.stack.anatomy.body, self.stack.anatomy.layers
-        digest = hashlib.sha256(_said_of(body, precision, one_vector=self.one_vector).encode())
+        digest = hashlib.sha256(_said_of(body, precision).encode())
         parts = prefix_parameters(self.model, len(layers))
         inside = {id(buffer) for layer in layers for buffer in layer.buffers()}
         _add(digest, [*parts[0], *(buffer for buffer in body.buffers() if id(buffer) not in inside)])
         keys = {}
         for number, (layer, parameters) in enumerate(zip(layers, parts[1:], strict=True), 1):
             _add(digest, [*parameters, *layer.buffers()])
-            keys[number] = digest.hexdigest()[:40]
+            positions = digest.copy()
+            positions.update(b"first position" if self.one_vector_at(number) else b"all positions")
+            keys[number] = positions.hexdigest()[:40]
         return keys
 
 
@@ -207,7 +217,7 @@ def precision_now(device_type: str) -> str:
     return f"{device_type}, as stored, float32 products: {backend.matmul.fp32_precision}"
 
 
-def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:
+def _said_of(body: nn.Module, precision: str) -> str:
     config = {
         name: value
         for name, value in body.config.to_dict().items()  # type: ignore[union-attr, operator]
@@ -217,12 +227,7 @@ def _said_of(body: nn.Module, precision: str, *, one_vector: bool) -> str:
     # Attention's implementations differ by rounding, and a config does not name its own when it is written out.
     attention = getattr(body.config, "_attn_implementation", None)
     # The module of a class that came with a model names the commit that it came in.
-    kind = [
-        f"{type(body).__module__}.{type(body).__name__}",
-        attention,
-        precision,
-        "first position" if one_vector else "all positions",
-    ]
+    kind = [f"{type(body).__module__}.{type(body).__name__}", attention, precision]
     return json.dumps([versions, kind, config], sort_keys=True, default=str)
 
 

@@ -42,7 +42,8 @@ class Proof:
     """What the probe showed.
 
     Attributes:
-        one_vector: Whether the head reads the first position alone, so that one vector a row is enough.
+        one_vector: Whether the head reads the first position alone, so that one vector a row is enough where all
+            layers are frozen, as they are somewhere in the run.
         bytes_a_token: What a token's states take at one boundary.
     """
 
@@ -86,8 +87,10 @@ def prove(model: nn.Module, anatomy: Anatomy, inputs: Mapping[str, Tensor], stag
                 if boundary:
                     with _learning(model, stage.learning):
                         _check(whole, probe.answers(model, inputs, boundary), boundary)
-            with _learning(model, stages[-1].learning):
-                one_vector = set(boundaries) == {layers} and probe.reads_first_alone(model, inputs, whole)
+            one_vector = False
+            if layers in boundaries:
+                with _learning(model, stages[boundaries.index(layers)].learning):
+                    one_vector = probe.reads_first_alone(model, inputs, whole)
         finally:
             probe.stack.remove()
     return Proof(one_vector, probe.bytes_a_token)

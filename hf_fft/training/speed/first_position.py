@@ -85,6 +85,20 @@ def first_position_evaluated(model: nn.Module) -> Iterator[None]:
             layer.evaluating = was
 
 
+@contextmanager
+def first_position_computed(forward: Callable[..., Any]) -> Iterator[None]:
+    """Let a layer's forward, inside a call of its model, compute the first position alone; if it is one that can."""
+    if not isinstance(forward, _Narrowed):
+        yield
+        return
+    before = forward.active, forward.evaluating
+    forward.active = forward.evaluating = True
+    try:
+        yield
+    finally:
+        forward.active, forward.evaluating = before
+
+
 @dataclass
 class _Narrowed:
     """A layer's forward that is for the first position alone while `active`, with gradients or while `evaluating`."""
