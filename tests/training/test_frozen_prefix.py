@@ -11,7 +11,8 @@ from hf_fft.training.frozen_prefix import filling
 from hf_fft.training.frozen_prefix import store as prefix_store
 from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
-from hf_fft.training.frozen_prefix.proof import Stage, prove
+from hf_fft.training.frozen_prefix.proof import prove
+from hf_fft.training.frozen_prefix.stages import Stage
 from hf_fft.training.frozen_prefix.store import Room
 from hf_fft.training.rows_of_batch import rows_of_batch
 

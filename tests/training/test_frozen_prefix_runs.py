@@ -17,7 +17,11 @@ from transformers import TrainerCallback, set_seed
 from hf_fft.errors import TrainingError
 from hf_fft.recipe import GradualUnfreezingRecipe, ProbeThenFullRecipe
 from hf_fft.strategies import FeatureBased, GradualUnfreezing, ProbeThenFull
+from hf_fft.training.frozen_prefix import callback, filling, store
 from hf_fft.training.frozen_prefix.callback import leaving_prefix, prefix_notes
+from hf_fft.training.frozen_prefix.layers import LayerStack
+from hf_fft.training.frozen_prefix.prefix import FrozenPrefix
+from hf_fft.training.frozen_prefix.store import StateStore
 
 SCRIPT = Path(__file__).with_name("prefix_on_two_processes.py")
 BEST = {
@@ -207,6 +211,86 @@ def test_a_run_that_is_stopped_and_resumed_ends_as_the_run_without_and_with_its_
     assert files[0] == files[1]
     ours, theirs = (load_file(tmp_path / one / "checkpoint-18" / "model.safetensors") for one in ("with", "without"))
     assert_same_weights(ours, theirs)
+
+
+class Killed(Exception):
+    """Stands for the end of the process."""
+
+
+def killed(monkeypatch, owner, name, *, after: int) -> None:
+    """Let a function fail from its so many-th call on, and what was not on disk by then be lost."""
+    own, calls = getattr(owner, name), []
+
+    def dies(*given, **named):
+        calls.append(name)
+        if len(calls) > after:
+            monkeypatch.setattr(StateStore, "flush", lambda store: None)
+            raise Killed
+        return own(*given, **named)
+
+    monkeypatch.setattr(owner, name, dies)
+
+
+def let_rows_depend_on_the_rows_beside_them(monkeypatch) -> None:
+    """Exaggerate what padding and the shape of a product do by rounding, which tiny models seldom show."""
+    own = LayerStack.states
+
+    def states(stack, arguments, boundaries):
+        taken = own(stack, arguments, boundaries)
+        beside = 1e-3 * arguments["input_ids"].float().mean()
+        kept = isinstance(stack._answer.__self__, FrozenPrefix)
+        return {number: one + beside for number, one in taken.items()} if kept else taken
+
+    monkeypatch.setattr(LayerStack, "states", states)
+
+
+def weights_after_a_kill(tmp_path, monkeypatch, kill, *, save_steps=None, **options):
+    """Return the weights of a run that goes on after a kill, and those of one that was never stopped."""
+    let_rows_depend_on_the_rows_beside_them(monkeypatch)
+    options |= {"prefix": True, "num_train_epochs": 4}
+    if save_steps is not None:
+        options |= {"save_strategy": "steps", "save_steps": save_steps}
+    monkeypatch.setenv("HF_FFT_CACHE", str(tmp_path / "other"))
+    whole, _ = trained("Bert", tmp_path / "whole", **options)
+    monkeypatch.setenv("HF_FFT_CACHE", str(tmp_path / "cache"))
+    with monkeypatch.context() as while_it_lives, pytest.raises(Killed):
+        kill(while_it_lives)
+        trained("Bert", tmp_path / "killed", **options)
+    again, watch = trained("Bert", tmp_path / "killed", resume=save_steps is not None or None, **options)
+    return weights_of(again.model), weights_of(whole.model), watch
+
+
+@pytest.mark.parametrize("chunks", [2, 5])
+def test_a_run_that_is_killed_while_it_fills_ends_with_the_same_bits(chunks, tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "SEGMENT_BYTES", 2048)  # some are on disk when it happens
+    monkeypatch.setitem(filling.TOKENS_AT_ONCE, "cpu", 24)
+    again, whole, watch = weights_after_a_kill(
+        tmp_path,
+        monkeypatch,
+        lambda patch: killed(patch, filling, "_filled", after=chunks),
+        strategy=FeatureBased(),
+        head="TokenClassification",
+    )
+    assert 0 < watch.rows_computed < 24
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+@pytest.mark.parametrize("segment_bytes", [2**11, 2**24])
+@pytest.mark.parametrize("steps", [12, 13, 14])
+def test_a_run_that_is_killed_between_checkpoints_ends_with_the_same_bits(steps, segment_bytes, tmp_path, monkeypatch):
+    # The lowest boundary does not fit beside the others, and its five steps are too few to fill it: the first two are
+    # of one epoch, the others of the next, and meet rows again.
+    monkeypatch.setattr(callback, "GIB", 16 * 2**10)
+    monkeypatch.setattr(store, "SEGMENT_BYTES", segment_bytes)
+    again, whole, watch = weights_after_a_kill(
+        tmp_path,
+        monkeypatch,
+        lambda patch: killed(patch, FrozenPrefix, "_gathered", after=steps),
+        strategy=GradualUnfreezing(GradualUnfreezingRecipe(schedule="steps", every=5)),
+        save_steps=2,
+    )
+    assert watch.boundaries
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
 
 
 def test_whether_it_is_used_is_not_decided_anew(tmp_path):

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from hf_fft.training.frozen_prefix import store as prefix_store
-from hf_fft.training.frozen_prefix.rows import column_addresses, rows_read, some_rows
+from hf_fft.training.frozen_prefix.rows import column_addresses, cut_to_longest, rows_read
 from hf_fft.training.frozen_prefix.store import Room, StateStore
 
 WIDTH = 8
@@ -183,10 +183,11 @@ def test_padding_on_the_left_is_part_of_the_address():
     assert rows_read(shifted).addresses != rows_read(inputs).addresses
 
 
-def test_some_rows_are_cut_to_the_longest_of_them():
-    read = rows_read(batch([0, 1, 2, 3]))
-    shortest = min(range(4), key=read.lengths.__getitem__)
-    assert some_rows(read, [shortest])["input_ids"].shape == (1, read.lengths[shortest])
+def test_rows_are_cut_to_the_longest_of_them():
+    given = batch([0, 1, 2, 3])
+    padded = {name: torch.nn.functional.pad(value, (0, 5)) for name, value in given.items()}
+    cut = cut_to_longest(rows_read(padded))
+    assert cut.keys() == given.keys() and all(torch.equal(cut[name], given[name]) for name in given)
 
 
 @pytest.mark.parametrize(

@@ -18,13 +18,13 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_callback import ExportableState
 
 from hf_fft.errors import TrainingError
-from hf_fft.strategies.gradual_unfreezing import UnfreezingCallback
 from hf_fft.training.eval_mode import in_eval_mode
 from hf_fft.training.frozen_prefix.filling import MOST_VECTORS_BYTES, fill, number_rows
 from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
-from hf_fft.training.frozen_prefix.proof import Proof, Stage, frozen_layers, prove
+from hf_fft.training.frozen_prefix.proof import Proof, prove
 from hf_fft.training.frozen_prefix.small_steps import SmallSteps
+from hf_fft.training.frozen_prefix.stages import Stage, frozen_layers, stages_of
 from hf_fft.training.frozen_prefix.store import Room, cache_root
 from hf_fft.training.memory import give_free_memory_back
 from hf_fft.training.speed.batches import token_lengths
@@ -109,6 +109,13 @@ class FrozenPrefixCallback(TrainerCallback):
         """Move where layers have opened."""
         if self.prefix is not None and any(step == state.global_step for step, _ in self._moves):
             self._move(state)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
+        """Put on disk what a run that goes on from the coming checkpoint looks up."""
+        if control.should_save and self.prefix is not None:
+            self.prefix.flush()
+
+    on_epoch_end = on_step_end
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """Put the states of evaluation rows on disk."""
@@ -303,20 +310,6 @@ def follow_decision(trainer: Any, first: Any) -> None:
 
 def _decision_of(trainer: Any) -> PrefixDecision | None:
     return next((one for one in trainer.callback_handler.callbacks if isinstance(one, PrefixDecision)), None)
-
-
-def stages_of(model: nn.Module, callbacks: Sequence[TrainerCallback], state: TrainerState) -> list[Stage]:
-    """Return the parts of a run in which the same parameters learn: one, but for gradual unfreezing."""
-    opener = next((one for one in callbacks if isinstance(one, UnfreezingCallback)), None)
-    if opener is None:
-        return [Stage(0, frozenset(id(one) for one in model.parameters() if one.requires_grad))]
-    return list(_openings(opener, state.max_steps))
-
-
-def _openings(opener: UnfreezingCallback, max_steps: int) -> Iterator[Stage]:
-    for step in sorted({step for step, _ in opener.opens if step < max_steps}):
-        opened = [parameter for opens, group in opener.opens if opens <= step for parameter in group]
-        yield Stage(step, frozenset(map(id, opened)))
 
 
 def _evaluated(trainer: Any) -> list[Any]:

@@ -54,11 +54,11 @@ def fill(trainer: Any, prefix: FrozenPrefix, loader: Any) -> Filled:
     packed = packed_linears(prefix.model) if keeps_casts(args, trainer.speed) else nullcontext()
     with torch.no_grad(), in_eval_mode(prefix.model), trainer.accelerator.autocast(), packed:
         seen.append(_filled(trainer, prefix, loader, chunks[0]))
-        known = _known_from_columns(dataset, seen[0])
+        chunks, known = chunks[1:], _known_from_columns(dataset, seen[0])
         if known is not None:
-            missing = [row for row, address in enumerate(known.addresses) if not prefix.keeps(address)]
-            chunks = [[], *_chunks(missing, lengths, at_once)]
-        for rows in chunks[1:][args.process_index :: args.world_size]:
+            kept = [prefix.keeps(address) for address in known.addresses]
+            chunks = [rows for rows in chunks if not all(kept[row] for row in rows)]
+        for rows in chunks[args.process_index :: args.world_size]:
             seen.append(_filled(trainer, prefix, loader, rows))
     prefix.flush()
     if args.world_size > 1:

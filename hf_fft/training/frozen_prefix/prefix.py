@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from hf_fft.training.eval_mode import in_eval_mode
 from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError
-from hf_fft.training.frozen_prefix.proof import first_position, prefix_parameters
-from hf_fft.training.frozen_prefix.rows import Rows, numbered_rows, rows_read, some_rows
+from hf_fft.training.frozen_prefix.proof import first_position
+from hf_fft.training.frozen_prefix.rows import Rows, cut_to_longest, numbered_rows, rows_read
+from hf_fft.training.frozen_prefix.stages import prefix_parameters
 from hf_fft.training.frozen_prefix.store import Room, StateStore
 
 FORM = 3
@@ -156,36 +157,40 @@ class FrozenPrefix:
         if rows is None or precision_now(next(iter(rows.inputs.values())).device.type) != self._precision:
             return self.stack.as_ever(arguments)
         kept = self.keeps if self._filling else self.stores[self.boundary].__contains__
-        missing = {address: place for place, address in enumerate(rows.addresses) if not kept(address)}
-        computed = self._computed(rows, missing) if missing else {}
+        missing = {address for address in rows.addresses if not kept(address)}
+        computed = self._computed(rows) if missing else {}
+        self.rows_computed += len(missing)
         if self._filling:
-            self._keep(list(missing), computed)
+            self._keep(rows.addresses, computed)
             self._filled = rows
             raise _Filled
-        fresh = dict(zip(missing, computed.get(self.boundary, ()), strict=True))
         # Before anything more is kept: a store that finds no room lets go of what waits for the disk.
-        states = self._gathered(rows, fresh)
-        self._keep(list(missing), computed)
+        states = self._gathered(rows, computed.get(self.boundary, []))
+        self._keep(rows.addresses, computed)
         arguments = first_position(rows) if self.one_vector_at(self.boundary) else {**rows.inputs, **rows.others}
         return self.stack.from_states(states, self.boundary, arguments)
 
-    def _gathered(self, rows: Rows, fresh: Mapping[bytes, Tensor]) -> Tensor:
+    def _gathered(self, rows: Rows, computed: Sequence[Tensor]) -> Tensor:
         tokens = 1 if self.one_vector_at(self.boundary) else rows.tokens
         device = next(iter(rows.inputs.values())).device
+        fresh: dict[bytes, Tensor] = {}
+        for address, states in zip(rows.addresses, computed, strict=False):
+            fresh.setdefault(address, states)  # of equal rows the first is kept
         return self.stores[self.boundary].gather(rows.addresses, tokens, fresh).to(device, non_blocking=True)
 
-    def _computed(self, rows: Rows, missing: Mapping[bytes, int]) -> dict[int, list[Tensor]]:
-        """Run the frozen layers for the missing rows; return what they give at each boundary in use, row by row."""
-        places = list(missing.values())
-        self.rows_computed += len(places)
-        arguments = {**some_rows(rows, places), **rows.others}
+    def _computed(self, rows: Rows) -> dict[int, list[Tensor]]:
+        """Run the frozen layers; return what they give at each boundary in use, row by row.
+
+        All rows of the batch, also those that are kept: a row's states depend by rounding on the rows beside it, and a
+        run that was stopped while some were kept must compute the others as it would have without the stop.
+        """
         # Only what leaves the last layer is ever one vector; lower boundaries keep all tokens.
         last = self.stack.first_position_of_last() if self._one_vector else nullcontext()
         with torch.no_grad(), in_eval_mode(self.stack.anatomy.body), last:
-            taken = self.stack.states(arguments, list(self.stores))
+            taken = self.stack.states({**cut_to_longest(rows), **rows.others}, list(self.stores))
         computed = {}
         for boundary in self.stores:
-            ends = [1 if self.one_vector_at(boundary) else rows.lengths[place] for place in places]
+            ends = [1 if self.one_vector_at(boundary) else length for length in rows.lengths]
             computed[boundary] = [each[:end] for each, end in zip(taken[boundary].cpu(), ends, strict=True)]
         return computed
 

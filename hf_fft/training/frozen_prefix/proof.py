@@ -14,27 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hf_fft.strategies.layers import BOTTOM, layer_groups
 from hf_fft.training.eval_mode import in_eval_mode
 from hf_fft.training.frozen_prefix.layers import Anatomy, LayerStack, NotUnderstoodError
 from hf_fft.training.frozen_prefix.rows import MASK, Rows, rows_read
+from hf_fft.training.frozen_prefix.stages import Stage, frozen_layers
 
 # Of the largest answer, or of 1 where that is smaller.
 SAME_ANSWERS = 1e-5
 NOT_ANSWERS = frozenset({"loss", "hidden_states", "attentions", "past_key_values"})
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of a run in which the same parameters learn.
-
-    Attributes:
-        step: The optimizer step before which it begins.
-        learning: What learns, by id.
-    """
-
-    step: int
-    learning: frozenset[int]
 
 
 @dataclass(frozen=True)
@@ -49,23 +36,6 @@ class Proof:
 
     one_vector: bool
     bytes_a_token: int
-
-
-def frozen_layers(model: nn.Module, layers: Sequence[nn.Module], learning: frozenset[int]) -> int:
-    """Count the layers from the bottom up of which nothing learns; 0 where the embeddings learn."""
-    for boundary, parameters in enumerate(prefix_parameters(model, len(layers))):
-        if any(id(parameter) in learning for parameter in parameters):
-            return max(0, boundary - 1)
-    return len(layers)
-
-
-def prefix_parameters(model: nn.Module, layers: int) -> list[list[nn.Parameter]]:
-    """Return the parameters of what stands below the layers, then those of each layer, bottom first."""
-    groups, parameters = layer_groups(model), dict(model.named_parameters())
-    named = [[parameters[name] for name in group.parameters] for group in groups]
-    if not groups or groups[0].name != BOTTOM:
-        named.insert(0, [])
-    return named[: layers + 1]
 
 
 def prove(model: nn.Module, anatomy: Anatomy, inputs: Mapping[str, Tensor], stages: Sequence[Stage]) -> Proof:

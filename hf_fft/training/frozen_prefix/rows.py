@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute
-import torch
 from torch import Tensor
 
 ADDRESS_BYTES = 16
@@ -77,11 +76,10 @@ def numbered_rows(arguments: Mapping[str, Any]) -> Tensor | None:
     return -1 - ids[:, 0]
 
 
-def some_rows(rows: Rows, places: Sequence[int]) -> dict[str, Tensor]:
-    """Return the inputs of some rows, padded to the longest of them."""
-    longest = max(rows.lengths[place] for place in places)
-    index = torch.tensor(list(places), device=next(iter(rows.inputs.values())).device)
-    return {name: value.index_select(0, index)[:, :longest] for name, value in rows.inputs.items()}
+def cut_to_longest(rows: Rows) -> dict[str, Tensor]:
+    """Return the inputs of rows, padded to the longest of them."""
+    longest = max(rows.lengths)
+    return {name: value[:, :longest] for name, value in rows.inputs.items()}
 
 
 def column_addresses(table: pa.Table, names: Sequence[str]) -> list[bytes] | None:

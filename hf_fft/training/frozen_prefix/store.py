@@ -123,7 +123,7 @@ class StateStore:
         Args:
             addresses: Of rows that are here or in `fresh`.
             tokens: Of the longest, padding included.
-            fresh: States that were just computed, by address.
+            fresh: States that were just computed, by address; of rows that are here they are not used.
         """
         found = [self._of(address, fresh) for address in addresses]
         gathered = found[0].new_zeros(len(found), tokens, found[0].shape[-1])
@@ -177,7 +177,7 @@ class StateStore:
         if address in self._places:
             part, start, length = self._places[address]
             return self._parts[part][start : start + length]
-        return fresh[address] if address in fresh else self._waiting[address]
+        return self._waiting[address] if address in self._waiting else fresh[address]
 
     def _written(self, tensors: dict[str, Tensor]) -> Path:
         self.folder.mkdir(parents=True, exist_ok=True)
