@@ -51,6 +51,8 @@ def fill(trainer: Any, prefix: FrozenPrefix, loader: Any) -> Filled:
     lengths = token_lengths(dataset)
     chunks = _chunks(range(len(dataset)), lengths, at_once)
     seen: list[_Seen] = []
+    if args.world_size > 1:  # whoever began sooner would write what others still read, and they would share otherwise
+        trainer.accelerator.wait_for_everyone()
     packed = packed_linears(prefix.model) if keeps_casts(args, trainer.speed) else nullcontext()
     with torch.no_grad(), in_eval_mode(prefix.model), trainer.accelerator.autocast(), packed:
         seen.append(_filled(trainer, prefix, loader, chunks[0]))
