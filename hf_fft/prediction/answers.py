@@ -23,7 +23,9 @@ from hf_fft.prediction.saved import SavedModel, load_run
 from hf_fft.recipe import AutoSpeedRecipe
 from hf_fft.result import Prediction, SpeedPlan
 from hf_fft.tasks.language_modeling import LanguageModeling
+from hf_fft.training.arguments import evaluation_rows
 from hf_fft.training.speed.fast_model import quicken_prediction
+from hf_fft.training.speed.plan import rows_that_fit
 
 PART_ROWS = 2_048
 # A part ends earlier where texts are long.
@@ -102,7 +104,8 @@ def _answers(saved: SavedModel, inputs: Sequence[Mapping[str, Any]]) -> list[Pre
             raise
         # The longest come first, so that what does not fit into memory shows at once.
         order = np.argsort(-np.asarray(encoded["length"]), kind="stable")
-        output = trainer.predict(encoded.select(order))
+        with _rows_that_fit(saved, int(max(encoded["length"]))):
+            output = trainer.predict(encoded.select(order))
         # accelerate keeps every loader that it has prepared, and with it the part's rows (accelerate 1.15).
         trainer.accelerator._dataloaders.clear()
         back = np.argsort(order)
@@ -111,6 +114,20 @@ def _answers(saved: SavedModel, inputs: Sequence[Mapping[str, Any]]) -> list[Pre
             label_ids=None if output.label_ids is None else output.label_ids[back],  # type: ignore[arg-type]
         )
         return task.postprocess(rows, encoded, in_order, split=SPLIT)
+
+
+@contextmanager
+def _rows_that_fit(saved: SavedModel, longest: int) -> Iterator[None]:
+    """Take fewer rows a batch than the run did, as many as are usual, where they are longer than the run's were."""
+    arguments, asked = saved.trainer.args, saved.recipe.training.values()
+    before = arguments.per_device_eval_batch_size
+    if "per_device_eval_batch_size" not in asked:
+        most = max(rows_that_fit(longest), evaluation_rows(asked, SpeedPlan()))
+        arguments.per_device_eval_batch_size = min(before, most)
+    try:
+        yield
+    finally:
+        arguments.per_device_eval_batch_size = before
 
 
 def as_dataset(saved: SavedModel, inputs: Sequence[Mapping[str, Any]]) -> Dataset:

@@ -10,6 +10,7 @@ from finished_runs import KINDS, run_of
 
 from hf_fft.prediction import answered, answers, golds_of, load_run, predict, readable_rows, score
 from hf_fft.result import Prediction, load_result, read_predictions
+from hf_fft.training.speed import plan
 
 
 @pytest.fixture
@@ -53,6 +54,22 @@ def test_batches_are_as_large_as_those_of_the_run(runs):
     assert load_run(folder).trainer.args.per_device_eval_batch_size == chosen
     asked = load_run(folder, overrides=["training.per_device_eval_batch_size=5"])
     assert asked.trainer.args.per_device_eval_batch_size == 5
+
+
+@pytest.mark.parametrize(("tokens", "asked", "taken"), [(8192, [], None), (10, [], 32), (10, [70], 70)])
+def test_rows_longer_than_those_of_the_run_come_in_smaller_batches(tokens, asked, taken, runs, monkeypatch):
+    folder, _ = runs("single")
+    saved = load_run(folder, overrides=[f"training.per_device_eval_batch_size={rows}" for rows in asked])
+    monkeypatch.setattr(plan, "EVALUATION_TOKENS", tokens)
+    own, before, seen = saved.trainer.predict, saved.trainer.args.per_device_eval_batch_size, []
+
+    def watched(*given, **named):
+        seen.append(saved.trainer.args.per_device_eval_batch_size)
+        return own(*given, **named)
+
+    monkeypatch.setattr(saved.trainer, "predict", watched)
+    assert len(list(predict(saved, ["a fine film"] * 3))) == 3
+    assert seen == [taken or before] and saved.trainer.args.per_device_eval_batch_size == before
 
 
 @pytest.mark.parametrize("kind", ["single", "questions", "decoder_only", "tags"])

@@ -12,7 +12,7 @@ from hf_fft.training.frozen_prefix import store as prefix_store
 from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.proof import prove
-from hf_fft.training.frozen_prefix.stages import Stage
+from hf_fft.training.frozen_prefix.stages import Pass, Stage, passes
 from hf_fft.training.frozen_prefix.store import Room
 from hf_fft.training.rows_of_batch import rows_of_batch
 
@@ -145,3 +145,32 @@ def test_the_key_knows_the_precision_of_float32_products_however_it_was_set():
     assert precision_now("cpu") == plain
     with torch.autocast("cpu", torch.bfloat16):
         assert precision_now("cpu") == "cpu, torch.bfloat16 autocast"
+
+
+@pytest.mark.parametrize(
+    ("room", "expected"),
+    [
+        (1000, [Pass(0, 40, (3, 2, 1))]),
+        (210, [Pass(0, 20, (3, 2)), Pass(20, 40, (1,))]),
+        (200, [Pass(0, 10, (3,)), Pass(10, 40, (2, 1))]),
+        (100, [Pass(0, 10, (3,)), Pass(10, 20, (2,)), Pass(20, 40, (1,))]),
+    ],
+)
+def test_a_pass_serves_as_many_boundaries_as_there_is_room_for(room, expected):
+    moves = [(0, 3), (5, 3), (10, 2), (20, 1), (40, 0)]
+    assert passes(moves, 50, room, lambda boundary: {3: 101, 2: 100, 1: 100}[boundary]) == expected
+
+
+def test_the_last_pass_ends_with_the_run():
+    assert passes([(0, 2)], 7, 10, lambda _: 1) == [Pass(0, 7, (2,))]
+    assert passes([(0, 0)], 7, 10, lambda _: 1) == []
+
+
+def test_no_rows_are_filled_at_once():
+    class Loader:
+        dataset = rows().select([])
+
+    class Trainer:
+        args = None
+
+    assert filling.fill(Trainer(), None, Loader()) == filling.Filled([], None)

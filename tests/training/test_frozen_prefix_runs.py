@@ -289,8 +289,39 @@ def test_a_run_that_is_killed_between_checkpoints_ends_with_the_same_bits(steps,
         strategy=GradualUnfreezing(GradualUnfreezingRecipe(schedule="steps", every=5)),
         save_steps=2,
     )
-    assert watch.boundaries
+    assert 1 in watch.boundaries  # it went on in the stage that is not filled, or before it
     assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_a_run_that_is_killed_in_an_earlier_stage_keeps_to_the_passes_of_the_whole_run(tmp_path, monkeypatch):
+    # The last two boundaries fit together, but the whole run keeps the first two in one pass and never fills the last.
+    lengths = [len(ids) for ids in rows()["input_ids"]]
+    vector, tokens = (many * 16 * 4 + len(lengths) * store.BYTES_A_ROW for many in (len(lengths), sum(lengths)))
+    monkeypatch.setattr(callback, "GIB", 2 * tokens + vector - 200)
+    again, whole, watch = weights_after_a_kill(
+        tmp_path,
+        monkeypatch,
+        lambda patch: killed(patch, FrozenPrefix, "_gathered", after=7),
+        strategy=GradualUnfreezing(GradualUnfreezingRecipe(schedule="steps", every=5)),
+        save_steps=2,
+    )
+    assert watch.boundaries[:1] == [2] and 1 in watch.boundaries
+    assert all(torch.equal(again[name], whole[name]) for name in whole)
+
+
+def test_a_run_that_goes_on_in_its_last_epoch_steps_as_before(tmp_path):
+    options = {"strategy": FeatureBased(), "save_strategy": "steps", "save_steps": 1, "num_train_epochs": 3}
+    trained("Bert", tmp_path, prefix=True, stops_after=16, **options)
+    trainer, callback = trainer_of(model_of("Bert"), tmp_path, prefix=True, **options)
+    by_number = []
+
+    class Looks(TrainerCallback):
+        def on_step_end(self, *positional, **named) -> None:
+            by_number.append(callback.prefix._vectors is not None)
+
+    trainer.add_callback(Looks())
+    trainer.train(resume_from_checkpoint=str(tmp_path / "checkpoint-16"))
+    assert by_number == [True, True]
 
 
 def test_whether_it_is_used_is_not_decided_anew(tmp_path):

@@ -77,13 +77,19 @@ def test_weights_are_packed_once_and_anew_the_next_time():
     assert "forward" not in vars(layer)
 
 
-@pytest.mark.parametrize("case", ["gradients", "float32", "float16", "small", "replaced", "not there"])
+@pytest.mark.parametrize(
+    "case", ["gradients", "float32", "float16", "small", "replaced", "not there", "double", "quantized"]
+)
 def test_all_else_is_the_layers_own(case, monkeypatch):
     layer, states = linear(8, 8) if case == "small" else linear(), torch.randn(48, 8 if case == "small" else 64)
     if case == "replaced":
         layer.forward = lambda states: states
     if case == "not there":
         monkeypatch.setattr(packed, "_works", lambda: False)
+    if case == "double":
+        layer, states = layer.double(), states.double()
+    if case == "quantized":  # as libraries keep their own tensors in the place of weights
+        layer.weight = type("Quantized", (nn.Parameter,), {})(layer.weight.detach())
     dtype = torch.float16 if case == "float16" else torch.bfloat16
     autocast = torch.autocast("cpu", dtype, enabled=case != "float32")
     with packed_linears(layer), Calls() as calls, autocast, torch.set_grad_enabled(case == "gradients"):

@@ -121,6 +121,13 @@ def test_short_rows_are_evaluated_many_at_a_time(longest, training, rows, recipe
     assert evaluation_rows(training, chosen) == asked
 
 
+def test_rows_of_unknown_length_are_evaluated_as_usual(recipe_values):
+    known, unknown = splits([10] * 100, [64]), Dataset.from_dict({"pixels": [1]})
+    assert plan(recipe_values, known).evaluation_rows == 128
+    assert plan(recipe_values, Splits(known.train, known.test, unknown)).evaluation_rows is None
+    assert plan(recipe_values, Splits(known.train, None, known.test.select([]))).evaluation_rows is None
+
+
 def test_where_words_of_a_vocabulary_are_scored_batches_stay_small(recipe_values):
     recipe = {**recipe_values, "task": {"name": "masked_language_modeling"}}
     assert plan(recipe, splits([10] * 100, [64])).evaluation_rows is None

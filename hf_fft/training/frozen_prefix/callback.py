@@ -7,7 +7,7 @@ states do not fit, or the model cannot be cut, the run goes on as usual and the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
@@ -24,8 +24,8 @@ from hf_fft.training.frozen_prefix.layers import NotUnderstoodError, anatomy_of
 from hf_fft.training.frozen_prefix.prefix import FrozenPrefix, precision_now
 from hf_fft.training.frozen_prefix.proof import Proof, prove
 from hf_fft.training.frozen_prefix.small_steps import SmallSteps
-from hf_fft.training.frozen_prefix.stages import Stage, frozen_layers, stages_of
-from hf_fft.training.frozen_prefix.store import Room, cache_root
+from hf_fft.training.frozen_prefix.stages import Pass, Stage, frozen_layers, passes, stages_of
+from hf_fft.training.frozen_prefix.store import BYTES_A_ROW, Room, cache_root
 from hf_fft.training.memory import give_free_memory_back
 from hf_fft.training.speed.batches import token_lengths
 from hf_fft.training.speed.plan import with_choice
@@ -67,6 +67,7 @@ class FrozenPrefixCallback(TrainerCallback):
         self.prefix: FrozenPrefix | None = None
         self.stages: list[Stage] = []
         self._moves: list[tuple[int, int]] = []
+        self._passes: list[Pass] = []
         self._small = SmallSteps(trainer)
         self._proof = Proof(one_vector=False, bytes_a_token=0)
         self._loader: Any = None
@@ -99,7 +100,10 @@ class FrozenPrefixCallback(TrainerCallback):
             return
         decision.used, decision.one_vector = True, self._proof.one_vector
         self._steps_per_epoch = max(1, len(self._loader) // args.gradient_accumulation_steps)
-        self.prefix.install()
+        prefix, proof = self.prefix, self._proof
+        room = prefix.room.limit_bytes
+        self._passes = passes(self._moves, state.max_steps, room, lambda one: self._bytes_at(one, prefix, proof))
+        prefix.install()
         self._move(state)
         self._say()
 
@@ -118,9 +122,11 @@ class FrozenPrefixCallback(TrainerCallback):
     on_epoch_end = on_step_end
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
-        """Put the states of evaluation rows on disk."""
+        """Put on disk what waits: the states of evaluation rows, or what a checkpoint was not known to come for."""
         if self.prefix is not None:
             self.prefix.flush()
+
+    on_save = on_evaluate
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **parts: Any) -> None:
         """Give the model back as it was: it is scored and saved without what was kept."""
@@ -186,40 +192,29 @@ class FrozenPrefixCallback(TrainerCallback):
         """Return what the states of all rows take at a boundary."""
         if not boundary:
             return 0
-        tokens = 0
+        taken = 0
         for rows in (self.trainer.train_dataset, *_evaluated(self.trainer)):
             lengths = token_lengths(rows)
             if lengths is not None:
-                tokens += len(lengths) if prefix.one_vector_at(boundary) else int(lengths.sum())
-        return tokens * proof.bytes_a_token
-
-    def _ahead(self, boundaries: Sequence[int], prefix: FrozenPrefix) -> list[int]:
-        """Return which of the boundaries to come fit on disk beside the present one, the first of those given."""
-        room, ahead = prefix.room.limit_bytes, []
-        for boundary in boundaries:
-            room -= self._bytes_at(boundary, prefix, self._proof)
-            if room < 0:
-                break
-            ahead.append(boundary)
-        return ahead[1:]
+                vectors = len(lengths) if prefix.one_vector_at(boundary) else int(lengths.sum())
+                taken += vectors * proof.bytes_a_token + len(lengths) * BYTES_A_ROW
+        return taken
 
     def _move(self, state: TrainerState) -> None:
         """Go to the boundary of the present step, and fill where that pays."""
         prefix = self.prefix
         assert prefix is not None
-        coming = self._boundaries(state.global_step)
-        boundary = coming[0][1]
+        boundary = [each for step, each in self._moves if step <= state.global_step][-1]
         if not boundary:
             prefix.stack.remove()
         if boundary == prefix.boundary:
             return
-        ahead = self._ahead(list(dict.fromkeys(each for _, each in coming if each)), prefix)
-        new = bool(boundary) and boundary not in prefix.stores
+        served = next((one for one in self._passes if boundary in one.boundaries), None)
+        ahead = served.boundaries[served.boundaries.index(boundary) + 1 :] if served else ()
+        new = boundary not in prefix.stores
         with self.trainer.accelerator.autocast():
             prefix.move_to(boundary, ahead, precision=precision_now(self.trainer.args.device.type))
-        passed = [step for step, each in coming if each < min(prefix.stores, default=0)]
-        lasts = (passed[0] if passed else state.max_steps) - state.global_step
-        if new and lasts >= self._steps_per_epoch:
+        if served and new and served.ends - served.begins >= self._steps_per_epoch:
             self._fill(prefix)
 
     def _fill(self, prefix: FrozenPrefix) -> None:
@@ -241,11 +236,6 @@ class FrozenPrefixCallback(TrainerCallback):
         if prefix.vectors_of(filled.addresses, self.trainer.args.device):
             number_rows(self._loader, filled.labels)
             self._small.begin(prefix.model)
-
-    def _boundaries(self, step: int) -> list[tuple[int, int]]:
-        """Return the present boundary and those to come: (the step before which it begins, frozen layers)."""
-        present = [one for one in self._moves if one[0] <= step][-1:]
-        return [*present, *(one for one in self._moves if one[0] > step)]
 
     def _go_without(self, decision: PrefixDecision, why: str) -> None:
         if decision.used:

@@ -47,6 +47,8 @@ class Filled:
 def fill(trainer: Any, prefix: FrozenPrefix, loader: Any) -> Filled:
     """Keep the states of the rows that a loader draws from; several processes share the work."""
     args, dataset = trainer.args, loader.dataset
+    if not len(dataset):
+        return Filled([], None)
     at_once = TOKENS_AT_ONCE.get(args.device.type, TOKENS_AT_ONCE["cuda"])
     lengths = token_lengths(dataset)
     chunks = _chunks(range(len(dataset)), lengths, at_once)

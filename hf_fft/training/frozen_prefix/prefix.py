@@ -144,8 +144,9 @@ class FrozenPrefix:
         return True
 
     def keeps(self, address: bytes) -> bool:
-        """Say whether a row's states are kept at every boundary in use."""
-        return all(address in store for store in self.stores.values())
+        """Say whether a row's states are kept at the boundary in use, and at those to come, as far as there is room."""
+        stores = self.stores
+        return address in stores[self.boundary] and all(address in one or one.full for one in stores.values())
 
     def _answer(self, arguments: dict[str, Any]) -> Any:
         if not self.boundary:
@@ -156,8 +157,7 @@ class FrozenPrefix:
         rows = rows_read(arguments)
         if rows is None or precision_now(next(iter(rows.inputs.values())).device.type) != self._precision:
             return self.stack.as_ever(arguments)
-        kept = self.keeps if self._filling else self.stores[self.boundary].__contains__
-        missing = {address for address in rows.addresses if not kept(address)}
+        missing = {address for address in rows.addresses if not self.keeps(address)}
         computed = self._computed(rows) if missing else {}
         self.rows_computed += len(missing)
         if self._filling:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -23,6 +23,49 @@ class Stage:
 
     step: int
     learning: frozenset[int]
+
+
+@dataclass(frozen=True)
+class Pass:
+    """A part of a run whose kept states come of one pass over the rows.
+
+    Attributes:
+        begins: The optimizer step before which it begins.
+        ends: The step before which the next part begins.
+        boundaries: The numbers of frozen layers in it, in their order.
+    """
+
+    begins: int
+    ends: int
+    boundaries: tuple[int, ...]
+
+
+def passes(
+    moves: Sequence[tuple[int, int]], max_steps: int, room_bytes: int, bytes_at: Callable[[int], int]
+) -> list[Pass]:
+    """Return the passes of a run: each keeps the next boundary, and as many after it as there is room for.
+
+    They follow from the whole run, so that a run that goes on from a checkpoint has those of one that never stopped.
+
+    Args:
+        moves: The step before which a stage begins, and its frozen layers, by step.
+        max_steps: Of the run.
+        room_bytes: For all that is kept at a time.
+        bytes_at: What the states of all rows take at a boundary.
+    """
+    first: dict[int, int] = {}
+    for step, boundary in moves:
+        first.setdefault(boundary, step)
+    coming = [(step, boundary) for boundary, step in first.items()]
+    found: list[Pass] = []
+    while coming and coming[0][1]:
+        boundaries: list[int] = []
+        begins, left = coming[0][0], room_bytes
+        while coming and coming[0][1] and (not boundaries or bytes_at(coming[0][1]) <= left):
+            boundaries.append(coming.pop(0)[1])
+            left -= bytes_at(boundaries[-1])
+        found.append(Pass(begins, coming[0][0] if coming else max_steps, tuple(boundaries)))
+    return found
 
 
 def stages_of(model: nn.Module, callbacks: Sequence[TrainerCallback], state: TrainerState) -> list[Stage]:

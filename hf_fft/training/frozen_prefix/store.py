@@ -32,6 +32,8 @@ FOLDER = "frozen_prefix"
 # What waits in memory to be written, at each boundary: nothing is gained by more.
 SEGMENT_BYTES = 16 * 2**20
 ABANDONED_SECONDS = 3600.0
+# Beside its states: its address, and its length as an int32.
+BYTES_A_ROW = ADDRESS_BYTES + 4
 NAMES = ("addresses", "lengths", "states")
 
 

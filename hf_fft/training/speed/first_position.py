@@ -5,9 +5,9 @@ comes back through them, and the last layer computes them all the same. Here key
 queries and all that comes after attention of the first one: of twelve parts of the layer's products with weights, ten
 are spared. Logits and gradients are those of the whole layer, up to rounding.
 
-It is done while the whole model is called in training, where gradients are recorded, and in a trainer's evaluation;
-hooks on the layer or the backbone see one position then. Any other call, one that asks for states, and what the frozen
-prefix keeps meet the layer as it always was.
+It is done while the whole model is called in training, where gradients are recorded, in a trainer's evaluation, and
+where the frozen prefix keeps one vector a row; hooks on the layer or the backbone see one position then. Any other
+call, one that asks for states, and a prefix that keeps all tokens meet the layer as it always was.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def first_position_alone(model: nn.Module, logits_of: Callable[[Any], Tensor]) -
 def first_position_evaluated(model: nn.Module) -> Iterator[None]:
     """Let evaluation compute the first position alone too, where training steps do.
 
-    Not where something else stands in the place of the layer's forward, as the frozen prefix does: it keeps what the
-    whole layer gives.
+    Not where something else stands in the place of the layer's forward, as the frozen prefix does: it says itself when
+    the first position is enough (`first_position_computed`).
     """
     layers = [one for module in model.modules() if isinstance(one := vars(module).get("forward"), _Narrowed)]
     before = [layer.evaluating for layer in layers]

@@ -27,8 +27,8 @@ SAME_PRODUCT = 0.05
 def packed_linears(model: nn.Module) -> Iterator[None]:
     """Let the linear layers of a model use packed weights while this lasts: calls without gradients, under autocast.
 
-    Weights must not change before it ends. They are packed at their first use, and take as much memory as their casts
-    to bfloat16. Nothing happens where torch has no such product, or where it does not give what `linear` gives.
+    Weights must not change before it ends. They are packed at their first use, and take as much memory as a cast to
+    bfloat16 does. Nothing happens where torch has no such product, or where it does not give what `linear` gives.
 
     Args:
         model: On a CPU. The `forward` of its layers is replaced on the objects for the while.
@@ -45,9 +45,12 @@ def packed_linears(model: nn.Module) -> Iterator[None]:
 
 
 def _is_plain(layer: nn.Linear) -> bool:
-    if type(layer) is not nn.Linear or "forward" in vars(layer) or layer.weight.device.type != "cpu":
+    """Say whether a layer is torch's own, with weights that autocast casts; not those of a library that quantizes."""
+    weight = layer.weight
+    if type(layer) is not nn.Linear or "forward" in vars(layer) or type(weight) is not nn.Parameter:
         return False
-    return min(layer.weight.shape) >= LEAST_FEATURES
+    cast = weight.dtype in (torch.float32, torch.bfloat16, torch.float16)
+    return cast and weight.device.type == "cpu" and min(weight.shape) >= LEAST_FEATURES
 
 
 @dataclass

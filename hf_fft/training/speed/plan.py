@@ -144,14 +144,21 @@ def _evaluation_rows(recipe: Recipe, lengths: list[Integers | None]) -> Choice |
     Small batches cost what a batch costs beside its products. The longest batch bounds what is held.
     """
     asked = recipe.training.values()
-    found = [each for each in lengths if each is not None and len(each)]
-    if "per_device_eval_batch_size" in asked or not found or not isinstance(recipe.task, FEW_LOGITS):
+    if "per_device_eval_batch_size" in asked or not isinstance(recipe.task, FEW_LOGITS):
         return None
-    longest = max(1, *(int(each.max()) for each in found))
-    rows = min(MOST_EVALUATION_ROWS, EVALUATION_TOKENS // longest // LEAST_EVALUATION_ROWS * LEAST_EVALUATION_ROWS)
+    if not lengths or any(each is None or not len(each) for each in lengths):
+        return None
+    longest = max(int(each.max()) for each in lengths if each is not None)
+    rows = rows_that_fit(longest)
     if rows <= evaluation_rows(asked, SpeedPlan()):
         return None
     return {"evaluation_rows": rows}, f"{rows} rows a batch in evaluation: the longest has {longest} tokens"
+
+
+def rows_that_fit(longest: int) -> int:
+    """Return the rows of a batch in evaluation whose longest row has so many tokens; 0 where that are fewer than 32."""
+    several = EVALUATION_TOKENS // max(1, longest) // LEAST_EVALUATION_ROWS * LEAST_EVALUATION_ROWS
+    return min(MOST_EVALUATION_ROWS, several)
 
 
 def _threads() -> Choice | None:
