@@ -56,7 +56,7 @@ def test_batches_are_as_large_as_those_of_the_run(runs):
     assert asked.trainer.args.per_device_eval_batch_size == 5
 
 
-@pytest.mark.parametrize(("tokens", "asked", "taken"), [(8192, [], None), (10, [], 32), (10, [70], 70)])
+@pytest.mark.parametrize(("tokens", "asked", "taken"), [(4096, [], None), (10, [], 32), (10, [70], 70)])
 def test_rows_longer_than_those_of_the_run_come_in_smaller_batches(tokens, asked, taken, runs, monkeypatch):
     folder, _ = runs("single")
     saved = load_run(folder, overrides=[f"training.per_device_eval_batch_size={rows}" for rows in asked])

@@ -107,8 +107,8 @@ def test_rows_of_one_length_stay_in_random_order_and_are_evaluated_in_theirs(rec
 
 @pytest.mark.parametrize(
     ("longest", "training", "rows"),
-    [(64, {}, 128), (20, {}, 128), (72, {}, 96), (85, {}, 96), (86, {}, 64), (128, {}, 64), (129, {}, None),
-     (64, {"per_device_eval_batch_size": 8}, None), (72, {"per_device_train_batch_size": 96}, None)],
+    [(64, {}, 64), (20, {}, 64), (65, {}, 56), (72, {}, 56), (102, {}, 40), (103, {}, None), (300, {}, None),
+     (64, {"per_device_eval_batch_size": 8}, None), (72, {"per_device_train_batch_size": 56}, None)],
 )  # fmt: skip
 def test_short_rows_are_evaluated_many_at_a_time(longest, training, rows, recipe_values):
     chosen = plan(recipe_values, splits([10] * 100, [5, longest, 7]), **training)
@@ -123,7 +123,7 @@ def test_short_rows_are_evaluated_many_at_a_time(longest, training, rows, recipe
 
 def test_rows_of_unknown_length_are_evaluated_as_usual(recipe_values):
     known, unknown = splits([10] * 100, [64]), Dataset.from_dict({"pixels": [1]})
-    assert plan(recipe_values, known).evaluation_rows == 128
+    assert plan(recipe_values, known).evaluation_rows == 64
     assert plan(recipe_values, Splits(known.train, known.test, unknown)).evaluation_rows is None
     assert plan(recipe_values, Splits(known.train, None, known.test.select([]))).evaluation_rows is None
 
